@@ -30,7 +30,6 @@ class Part(BaseModel):
         allow_inf_nan=False,
         populate_by_name=True,
         serialize_by_alias=True,
-        use_attribute_docstrings=False,
     )
 
 
@@ -38,8 +37,8 @@ def _reader(dimension: str) -> BeforeValidator:
     """Text with a unit becomes an SI float; a bare number is one only outside of files."""
 
     def read(value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - whatever the file holds
-        from_text = bool(info.context) and info.context.get("from_text", False)
-        return units.parse(value, dimension) if from_text or isinstance(value, str) else value
+        from_text = isinstance(value, str) or (info.context or {}).get("from_text", False)
+        return units.parse(value, dimension) if from_text else value
 
     return BeforeValidator(read)
 

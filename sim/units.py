@@ -1,7 +1,7 @@
 """Text with units at the door, SI floats inside: the only file that knows prefixes.
 
 A quantity is a number and a unit: ``3 h``, ``80 GiB``, ``400 Gbit/s``, ``12 per h``, ``3250 GPU s``.
-Upper and lower case matter, because they do in SI: GB is 10⁹ bytes, GiB is 2³⁰ bytes, Gbit (or Gb) is 10⁹ bits.
+Upper and lower case matter, because they do in SI: GB is 10⁹ bytes, GiB is 2³⁰ bytes, Gbit (Gb) is 10⁹ bits.
 
 Dimensions, named by their SI unit: ``s``, ``byte``, ``byte/s``, ``1/s``, ``W``, ``flop/s``, ``gpu_s``
 (GPU time: GPUs held x seconds) and ``fraction`` (a bare number, or per cent).
@@ -10,6 +10,7 @@ Prefixes after the SI brochure (BIPM, 9th edition, 2019) and, for KiB and the li
 
 import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,9 +19,11 @@ from sim.errors import PlanError
 
 Scale = Mapping[str, Fraction]
 
-NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
+_LARGEST = sys.float_info.max
+_UNSIGNED = r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
+NUMBER = rf"[+-]?{_UNSIGNED}"
 _QUANTITY = re.compile(rf"\s*({NUMBER})\s*(.*?)\s*")
-_TIME_TERM = re.compile(rf"\s*({NUMBER})\s*([A-Za-zµμ]+)")
+_TIME_TERM = re.compile(rf"\s*({_UNSIGNED})\s*([A-Za-zµμ]+)")
 
 
 class UnitError(PlanError, ValueError):
@@ -177,33 +180,30 @@ def human_duration(seconds: float) -> str:
         raise UnitError(f"{seconds} is not a time")
     if seconds < 0:
         return f"-{human_duration(-seconds)}"
-    for unit in ("us", "ms", "s"):
-        number = _digits(float(f"{seconds / float(_TIMES[unit]):.3g}"))
-        if seconds == 0 or float(number) < (60 if unit == "s" else 1000):
-            return f"{number} {unit}" if seconds else "0 s"
-    for large, small in (("min", "s"), ("h", "min"), ("d", "h")):
-        text = _two_units(seconds, large, small)
-        if seconds < _NEXT_S[large] and text is not None:
-            return text
-    return _two_units(seconds, "d", "h") or ""
+    if seconds < 59.95:  # noqa: PLR2004 - from there on three digits of seconds are a minute
+        return _three_digits(seconds)
+    for large, small, limit in (("min", "s", "h"), ("h", "min", "d")):
+        if round(seconds / _TIMES[small]) * _TIMES[small] < _TIMES[limit]:
+            return _two_units(seconds, large, small)
+    return _two_units(seconds, "d", "h")
 
 
-_NEXT_S = {"min": 3600, "h": 86400, "d": math.inf}
+def _three_digits(seconds: float) -> str:
+    """``42.1 ms``: a time below a minute."""
+    unit = next((unit for unit in ("s", "ms", "us") if seconds >= _TIMES[unit]), "ns") if seconds else "s"
+    return f"{_digits(float(f'{seconds / float(_TIMES[unit]):.3g}'))} {unit}"
 
 
-def _two_units(seconds: float, large: str, small: str) -> str | None:
-    """``2 h 5 min``: whole large units and the rest in whole small ones; None if it rounds up to the next unit."""
-    smalls = round(seconds / float(_TIMES[small]))
-    if smalls * _TIMES[small] >= _NEXT_S[large]:
-        return None
-    whole, rest = divmod(smalls, int(_TIMES[large] / _TIMES[small]))
+def _two_units(seconds: float, large: str, small: str) -> str:
+    """``2 h 5 min``: whole large units and the rest in whole small ones."""
+    whole, rest = divmod(round(seconds / _TIMES[small]), int(_TIMES[large] / _TIMES[small]))
     return f"{whole} {large} {rest} {small}" if rest else f"{whole} {large}"
 
 
-def _parse_number(number: float, dimension: str) -> float:
+def _parse_number(number: object, dimension: str) -> float:
     """A number that YAML understood as such: it has no unit, which only zero and fractions do without."""
     kind = DIMENSIONS[dimension]
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+    if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= _LARGEST:
         raise UnitError(f"{_as_written(number)} is not {kind.noun}; {_remedy(kind)}")
     if number == 0 or dimension == "fraction":
         return float(number)
@@ -215,14 +215,12 @@ def _parse_number(number: float, dimension: str) -> float:
 
 def _parse_sum(text: str) -> Fraction | None:
     """Times may be sums, such as ``2 h 5 min``; None if the text is not of that form."""
-    total = Fraction(0)
-    position = 0
-    for term in iter(lambda: _TIME_TERM.match(text, position), None):
-        if term[2] not in _TIMES:
-            return None
-        total += _exact(term[1], text) * _TIMES[term[2]]
-        position = term.end()
-    return total if position and not text[position:].strip() else None
+    terms = _TIME_TERM.findall(text)
+    if _TIME_TERM.sub("", text).strip() or any(unit not in _TIMES for _, unit in terms):
+        return None
+    return (
+        sum((_exact(number, text) * _TIMES[unit] for number, unit in terms), Fraction(0)) if terms else None
+    )
 
 
 def _parse_quantity(text: str, dimension: str) -> Fraction:
