@@ -1,0 +1,263 @@
+"""The answer before the figures: was the fleet big enough, who waited and why, what was wasted, what to look at next.
+
+Plain sentences that can be forwarded as they are. Each states only what the tables hold; means carry their interval when
+the run was replicated, and a wait cut off by the end of the run is said to be a lower bound.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from sim.reports import words
+from sim.reports.facts import Facts, Metric
+
+if TYPE_CHECKING:
+    from sim.results import Results
+
+_BECAUSE = {
+    "capacity": "too few GPUs were free",
+    "fragmentation": "enough GPUs were free but scattered over the nodes",
+    "quota": "the tenant's quota was used up",
+    "order": "the queue's order or a reservation kept free GPUs for another job",
+    "preemption": "the job had been preempted and had to queue again",
+}
+
+_NEXT = {
+    "capacity": "GPUs are what binds: try a larger fleet, or move work to the quiet hours.",
+    "fragmentation": "Placement is what binds, not size: compare the placements before buying GPUs.",
+    "quota": "Quotas are what binds, not size: compare the run with borrowing allowed.",
+    "order": "The queue's order is what binds, not size: compare the run with backfill or another order.",
+    "preemption": "Preemption is what binds, not size: compare the run without it, or with a gentler order.",
+}
+
+_NEARLY_ALL = 0.95
+_WORTH_A_WORD = 0.05
+_APART = 1.2
+
+
+def sentences(results: Results) -> list[str]:
+    """What a capacity engineer would tell the boss, most important first."""
+    facts = Facts(results)
+    if facts.jobs.is_empty():
+        return ["No job was submitted while the run was measured, so nothing can be said about the fleet.", *_left_out(facts)]
+    if facts.accepted.is_empty():
+        return [_all_rejected(facts), *_rejections(facts), *_objectives(facts), *_left_out(facts)]
+    return [
+        *_verdict(facts),
+        *_objectives(facts),
+        *_occupied(facts),
+        *_waits(facts),
+        *_longest_waiters(facts),
+        *_causes(facts),
+        *_waste(facts),
+        *_unfinished(facts),
+        *_rejections(facts),
+        *_left_out(facts),
+        *_next(facts),
+    ]
+
+
+def is_overloaded(facts: Facts) -> bool:
+    """Whether the jobs ask for more GPU time than the fleet has."""
+    return facts.value("offered_load") > 1.0
+
+
+def binding_cause(facts: Facts) -> str | None:
+    """The cause of most of the waiting; None when nobody waited."""
+    return next(iter(facts.causes), None)
+
+
+def _all_rejected(facts: Facts) -> str:
+    return (
+        f"The fleet cannot do this work: every one of {words.count(len(facts.jobs), 'job')} was rejected, "
+        "because none of them could ever start."
+    )
+
+
+def _verdict(facts: Facts) -> list[str]:
+    """Was the fleet big enough, in one sentence, or two when it was not."""
+    jobs = words.count(len(facts.accepted), "job")
+    if is_overloaded(facts):
+        return [_too_small(facts), *_never_started(facts)]
+    if facts.with_status("done", "timed_out") == 0:
+        return [f"No job finished in the {_span(facts)} of the run: it is too short to judge the fleet by.", *_never_started(facts)]
+    if facts.waited_s == 0.0:
+        return [f"The fleet was big enough: not one of {jobs} waited."]
+    waited = words.percent(1.0 - facts.started_at_once)
+    if facts.started_at_once >= _NEARLY_ALL:
+        return [f"The fleet was big enough nearly all the time: only {waited} of {jobs} had to wait."]
+    load = facts.metric("offered_load")
+    asked = f"jobs asked for {load.said()} of its GPU time" if load else f"{jobs} were submitted"
+    if binding_cause(facts) == "capacity":
+        return [f"The fleet was big enough on average but not at every moment: {asked}, and {waited} of {jobs} had to wait."]
+    return [f"The fleet had GPUs enough ({asked}), yet {waited} of {jobs} had to wait, and mostly not for want of GPUs."]
+
+
+def _too_small(facts: Facts) -> str:
+    load = facts.metric("offered_load")
+    said = load.said() if load else ""
+    return (
+        f"The fleet is too small for this work: jobs ask for {said} of the GPU time it has while they arrive, "
+        "so the queue grows without bound for as long as they keep coming."
+    )
+
+
+def _never_started(facts: Facts) -> list[str]:
+    queued = facts.with_status("queued")
+    if not queued:
+        return []
+    share = words.percent(queued / len(facts.accepted))
+    return [f"When the run ended, {words.count(queued, 'job')} ({share}) {'was' if queued == 1 else 'were'} still in the queue."]
+
+
+def _span(facts: Facts) -> str:
+    return words.duration(facts.end_s - facts.start_s)
+
+
+def _occupied(facts: Facts) -> list[str]:
+    """How busy the fleet was."""
+    occupancy, utilisation = facts.metric("occupancy"), facts.metric("utilisation")
+    if occupancy is None:
+        return []
+    fleet = f"{words.count(facts.nodes, 'node')} with {words.count(facts.gpus, 'GPU')}"
+    busy = f"Over {_span(facts)}, {occupancy.said()} of the GPU time of {fleet} was allocated to jobs"
+    if utilisation is None or words.percent(utilisation.value) == words.percent(occupancy.value):
+        return [f"{busy}."]
+    return [f"{busy}; {utilisation.said()} went into work that was kept."]
+
+
+def _waits(facts: Facts) -> list[str]:
+    """How long the wait was, from the typical job to the unlucky one."""
+    if facts.waited_s == 0.0:
+        return []
+    middle, mean = facts.metric("wait_p50_s"), facts.metric("wait_mean_s")
+    high, most = facts.metric("wait_p95_s"), facts.metric("wait_p99_s")
+    if middle is None or mean is None or high is None or most is None:
+        return []
+    average = f"the mean wait is {mean.said()}."
+    if middle.value == 0.0:
+        at_once = f"{words.percent(facts.started_at_once)} of jobs started at once"
+        if high.value == 0.0:
+            longest = words.duration(float(facts.accepted["wait_s"].max() or 0.0))  # type: ignore[arg-type]
+            return [f"{at_once}, the longest wait was {longest}, and {average}"]
+        return [f"{at_once}, 95 % within {high.said()} and 99 % within {most.said()}; {average}"]
+    return [f"Half of the jobs waited {middle.said()} or less, 95 % waited {high.said()} or less; {average}"]
+
+
+def _longest_waiters(facts: Facts) -> list[str]:
+    """Which tenants and which sizes waited longest, when that differs enough to matter."""
+    by_tenant = {name: facts.metric("wait_mean_s", tenant=name) for name in facts.tenants}
+    by_size = {name: facts.metric("wait_mean_s", size_class=name) for name in facts.size_classes}
+    said = [
+        _contrast("By tenant", {name: metric for name, metric in by_tenant.items() if metric}),
+        _contrast("By size", {f"jobs of {name}": metric for name, metric in by_size.items() if metric}),
+    ]
+    return [sentence for sentence in said if sentence]
+
+
+def _contrast(heading: str, waits: dict[str, Metric]) -> str:
+    """The longest and the shortest mean wait of several groups; empty when they are about the same."""
+    if len(waits) < 2:
+        return ""
+    most, least = max(waits, key=lambda name: waits[name].value), min(waits, key=lambda name: waits[name].value)
+    if waits[most].value <= _APART * waits[least].value:
+        return ""
+    return f"{heading}, {most} waited longest, {waits[most].said()} on average, and {least} least, {waits[least].said()}."
+
+
+def _causes(facts: Facts) -> list[str]:
+    """Why jobs waited, the binding cause first."""
+    shares = [(cause, share) for cause, share in facts.causes.items() if share > 0.0]
+    if not shares:
+        return []
+    (first, most), rest = shares[0], [item for item in shares[1:] if item[1] >= _WORTH_A_WORD]
+    others = [f"{words.percent(share)} because {_BECAUSE[cause]}" for cause, share in rest]
+    if words.percent(most) == "100 %":
+        return [f"All of the waiting was because {_BECAUSE[first]}."]
+    sentence = f"{words.percent(most)} of the waiting was because {_BECAUSE[first]}"
+    return [f"{sentence}, {words.listed(others)}." if others else f"{sentence}."]
+
+
+def _waste(facts: Facts) -> list[str]:
+    """GPU time that did nothing: idle, lost to preemption, spent on loading state again."""
+    occupancy = facts.metric("occupancy")
+    if occupancy is None or facts.capacity_gpu_h == 0.0:
+        return []
+    idle = 1.0 - occupancy.value
+    sentence = f"{words.percent(idle)} of the GPU time ({words.gpu_hours(idle * facts.capacity_gpu_h)}) stood idle"
+    lost = [
+        f"{words.gpu_hours(facts.value(name))} {what}"
+        for name, what in (("lost_preemption_gpu_h", "of work was lost to preemption"), ("restart_gpu_h", "went into restarts"))
+        if facts.value(name) > 0.0
+    ]
+    return [f"{words.listed([sentence, *lost])}."]
+
+
+def _unfinished(facts: Facts) -> list[str]:
+    """Jobs cut off by the end of the run, and what that does to the figures."""
+    running, queued = facts.with_status("running"), facts.with_status("queued")
+    killed, moved = facts.with_status("timed_out"), facts.value("moved_reservations")
+    said = []
+    if running or queued:
+        states = [f"{number:,} {state}" for number, state in ((running, "running"), (queued, "queued")) if number]
+        cut = words.count(running + queued, "job")
+        bound = ", so waits are lower bounds" if queued else ""
+        said.append(f"{cut} had not finished when the run ended ({' and '.join(states)}){bound}.")
+    if killed:
+        said.append(f"{words.count(killed, 'job')} reached the time limit stated for {'it' if killed == 1 else 'them'} and stopped there.")
+    if moved:
+        said.append(f"{words.count(round(moved), 'promised start')} had to move because a running job outlived its estimate.")
+    return said
+
+
+def _rejections(facts: Facts) -> list[str]:
+    """Jobs that could never have started, by reason."""
+    rejected = facts.jobs.filter(pl.col("status") == "rejected")
+    if rejected.is_empty():
+        return []
+    reasons = rejected["reason"].fill_null("no reason given").value_counts(sort=True).head(3).rows()
+    said = words.listed([f"{reason} ({number:,})" for reason, number in reasons])
+    return [f"{words.count(len(rejected), 'job')} {'was' if len(rejected) == 1 else 'were'} rejected: {said}."]
+
+
+def _left_out(facts: Facts) -> list[str]:
+    """Rows of the workload that never became jobs."""
+    total = sum(facts.left_out.values())
+    if not total:
+        return []
+    reasons = words.listed([f"{reason} ({number:,})" for reason, number in facts.left_out.items() if number])
+    return [f"{words.count(total, 'row')} of the workload {'was' if total == 1 else 'were'} left out before the run: {reasons}."]
+
+
+def _objectives(facts: Facts) -> list[str]:
+    """Objectives met and missed."""
+    if not facts.objectives:
+        return []
+    missed = [objective for objective in facts.objectives if not objective["met"]]
+    number = len(facts.objectives)
+    if not missed:
+        return ["The objective is met." if number == 1 else f"All {number} objectives are met."]
+    said = "; ".join(objective_text(objective) for objective in missed)
+    return [f"{'The objective is' if number == 1 else f'{len(missed)} of {number} objectives are'} missed: {said}."]
+
+
+def objective_text(objective: object) -> str:
+    """One objective and what was reached, for a sentence or a table."""
+    assert isinstance(objective, dict)
+    who = f" of {objective['tenant']}" if objective.get("tenant") else ""
+    at_most = objective.get("at_most") is not None
+    wanted = objective["at_most"] if at_most else objective["at_least"]
+    unit = objective.get("unit", "")
+    reached = "no value" if objective.get("value") is None else words.in_unit(objective["value"], unit)
+    bound = f"at {'most' if at_most else 'least'} {words.in_unit(wanted, unit)}"
+    return f"{objective['metric']}{who} is {reached}, wanted {bound}"
+
+
+def _next(facts: Facts) -> list[str]:
+    """What to look at next, from what bound most."""
+    cause = binding_cause(facts)
+    if is_overloaded(facts):
+        return ["Add GPUs or admit less work first: while jobs ask for more than there is, no policy can keep the queue short."]
+    return [] if cause is None or facts.started_at_once >= _NEARLY_ALL else [_NEXT[cause]]

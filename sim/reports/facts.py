@@ -1,0 +1,174 @@
+"""What a run's tables say, ready to be worded or drawn; every report reads a run through this file.
+
+Nothing is simulated and nothing is guessed: a number is a metric of the summary where there is one (it then may carry
+an interval over replications), and otherwise a sum over the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from sim.log import CAUSES
+from sim.reports import words
+
+if TYPE_CHECKING:
+    from sim.results import Results
+
+CAUSE_NAMES: Mapping[str, str] = {
+    "capacity": "too few GPUs free",
+    "fragmentation": "enough GPUs free, but scattered",
+    "quota": "the tenant's quota was used up",
+    "order": "the order of the queue",
+    "preemption": "requeued after a preemption",
+}
+
+CAUSE_MEANINGS: Mapping[str, str] = {
+    "capacity": "fewer GPUs were free than the job needs",
+    "fragmentation": "enough GPUs were free, but not on nodes where the job could use them together",
+    "quota": "the tenant already held all the GPUs it may hold",
+    "order": "the free GPUs would have done, but the queue's order or a reservation kept them for another job",
+    "preemption": "the job had been running, lost its GPUs to another, and was queued again",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number of the summary, with its interval when the run was replicated."""
+
+    name: str
+    value: float
+    unit: str
+    interval: tuple[float, float] | None = None
+
+    def said(self) -> str:
+        """The value with its unit, and the interval where there is one.
+
+        >>> Metric("occupancy", 0.62, "fraction", (0.6, 0.64)).said()
+        '62 % (95 % interval 60 % to 64 %)'
+        """
+        value = words.in_unit(self.value, self.unit)
+        if self.interval is None:
+            return value
+        low, high = (words.in_unit(end, self.unit) for end in self.interval)
+        return f"{value} (95 % interval {low} to {high})"
+
+
+class Facts:
+    """One run: its jobs after the warm-up, its fleet, its metrics by name, and its causes of waiting."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+        self.scenario: Any = results.scenario
+        self.tables: Mapping[str, pl.DataFrame] = results.tables
+        self.metrics = _metrics(results.summary)
+
+    def metric(self, name: str, *, tenant: str | None = None, size_class: str | None = None) -> Metric | None:
+        """A number of the summary, or None where the run has none (no job finished, no job of that size)."""
+        return self.metrics.get((name, tenant, size_class))
+
+    def value(self, name: str, *, tenant: str | None = None, size_class: str | None = None) -> float:
+        """A number of the summary; 0 where there is none, which is right for counts and sums only."""
+        metric = self.metric(name, tenant=tenant, size_class=size_class)
+        return 0.0 if metric is None else metric.value
+
+    @cached_property
+    def start_s(self) -> float:
+        """When measuring starts: the end of the warm-up."""
+        return float(self.scenario.warm_up)
+
+    @cached_property
+    def end_s(self) -> float:
+        """When the run ended."""
+        ends = [self.tables["timeline"]["time_s"].max(), self.tables["runs"]["end_s"].max(), self.tables["waits"]["to_s"].max()]
+        return max([self.start_s, *(float(end) for end in ends if isinstance(end, (int, float)))])
+
+    @cached_property
+    def jobs(self) -> pl.DataFrame:
+        """Jobs that count: submitted after the warm-up."""
+        return self.tables["jobs"].filter(pl.col("submit_s") >= self.start_s)
+
+    @cached_property
+    def accepted(self) -> pl.DataFrame:
+        """Jobs that could start at all."""
+        return self.jobs.filter(pl.col("status") != "rejected")
+
+    @cached_property
+    def gpus(self) -> int:
+        """GPUs of the whole fleet."""
+        return int(self.tables["nodes"]["gpus"].sum())
+
+    @cached_property
+    def nodes(self) -> int:
+        """Nodes of the whole fleet."""
+        return len(self.tables["nodes"])
+
+    @cached_property
+    def capacity_gpu_h(self) -> float:
+        """GPU time that the fleet had while it was measured."""
+        return self.gpus * (self.end_s - self.start_s) / 3600.0
+
+    @cached_property
+    def tenants(self) -> tuple[str, ...]:
+        """Tenants that submitted jobs, in the order of their names."""
+        return tuple(sorted(self.jobs["tenant"].unique().to_list()))
+
+    @cached_property
+    def size_classes(self) -> tuple[str, ...]:
+        """Classes of job sizes, smallest first."""
+        return tuple(dict.fromkeys(size for _, _, size in self.metrics if size is not None))
+
+    @cached_property
+    def waited_s(self) -> float:
+        """Seconds that all jobs waited together."""
+        return float(self.accepted["wait_s"].sum())
+
+    @cached_property
+    def causes(self) -> dict[str, float]:
+        """Share of all waiting by cause, largest first; empty when nobody waited."""
+        if self.waited_s == 0.0:
+            return {}
+        totals = {cause: float(self.accepted[f"wait_{cause}_s"].sum()) / self.waited_s for cause in CAUSES}
+        return dict(sorted(totals.items(), key=lambda item: -item[1]))
+
+    @cached_property
+    def started_at_once(self) -> float:
+        """Share of the accepted jobs that never waited."""
+        return float((self.accepted["wait_s"] == 0.0).sum()) / max(len(self.accepted), 1)
+
+    def with_status(self, *statuses: str) -> int:
+        """How many counted jobs ended in one of these states."""
+        return int(self.jobs["status"].is_in(statuses).sum())
+
+    @cached_property
+    def left_out(self) -> Mapping[str, int]:
+        """Rows of the workload that were never submitted, by reason."""
+        return dict(self.results.arrivals.left_out)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks of the readers and of the run."""
+        said = [*self.results.arrivals.notes, *self.results.notes, *self.results.summary.get("notes", ())]
+        return tuple(dict.fromkeys(str(note) for note in said))
+
+    @cached_property
+    def objectives(self) -> tuple[Mapping[str, Any], ...]:
+        """Objectives of the scenario with what was reached."""
+        return tuple(self.results.summary.get("objectives", ()))
+
+
+def _metrics(summary: Mapping[str, Any]) -> dict[tuple[str, str | None, str | None], Metric]:
+    """The summary's metrics by name, tenant and size class; a metric without a value is left out."""
+    found = {}
+    for row in summary["metrics"]:
+        if row["value"] is None:
+            continue
+        interval = tuple(row["interval"]) if row.get("interval") else None
+        found[row["name"], row["tenant"], row["size_class"]] = Metric(
+            row["name"], float(row["value"]), str(row["unit"]), interval
+        )
+    return found
