@@ -9,10 +9,11 @@
 A mistake of ours is an AssertionError or a plain crash, with its traceback.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 SHOWN_FAULTS = 10
+LISTED_CHOICES = 12
 
 
 class PlanError(Exception):
@@ -65,3 +66,40 @@ class TraceError(PlanError):
 
 class RunFolderError(PlanError):
     """The folder of results exists already, is not one, or cannot be written."""
+
+
+def hint(wrong: str, choices: Iterable[str]) -> str:
+    """The remedy for a name that is not known: the nearest ones, or all when they are few and none is near.
+
+    >>> hint("gpu", ["gpus", "nodes"]), hint("h100", ["a100-40gb", "h100-pcie", "h100-sxm5"])
+    ('did you mean "gpus"?', 'did you mean "h100-pcie" or "h100-sxm5"?')
+    >>> hint("zebra", ["fifo", "las"])
+    'choose fifo or las'
+    """
+    names = [str(choice) for choice in choices]
+    near = nearest(wrong, names)
+    if near:
+        quoted = [f'"{name}"' for name in near]
+        return f"did you mean {listed(quoted)}?"
+    if len(names) <= LISTED_CHOICES:
+        return f"choose {listed(names)}" if names else "there is none"
+    return f"choose one of {len(names)}, such as {listed(names[:3])}"
+
+
+def nearest(wrong: str, names: Sequence[str]) -> list[str]:
+    """Up to three names that a user may have meant: spelled nearly so, else containing what was written."""
+    from difflib import get_close_matches  # noqa: PLC0415 - needed only when something is wrong
+
+    folded = {name.lower(): name for name in names}
+    close = get_close_matches(wrong.lower(), folded, n=1, cutoff=0.7)
+    inside = [name for name in folded if len(wrong) > 1 and wrong.lower() in name]
+    return [folded[name] for name in close or inside[:3] or get_close_matches(wrong.lower(), folded, n=1)]
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a choice in a sentence.
+
+    >>> listed(["fifo"]), listed(["fifo", "sjf", "las"])
+    ('fifo', 'fifo, sjf or las')
+    """
+    return " or ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)

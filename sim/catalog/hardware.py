@@ -1,0 +1,70 @@
+"""What the catalog knows of a GPU and of a node, each number with where it is from."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from sim.parts import Bytes, BytesPerSecond, FlopPerSecond, Part, Watts
+
+Evidence = Literal["read", "checked", "recalled", "derived"]
+
+
+class Source(Part):
+    """Where a number is from, and how sure it is.
+
+    read: the source was read and agrees. checked: recalled from the source, and the page in ``checked`` says
+    the same. recalled: from memory of the source, seen nowhere since. derived: computed as the source says.
+    """
+
+    source: str = Field(min_length=1)
+    evidence: Evidence
+    checked: str = ""
+
+
+class Entry(Part):
+    """Something that the catalog describes; ``sources`` has one entry for each of its numbers."""
+
+    name: str
+    notes: str = ""
+    sources: dict[str, Source]
+
+    @model_validator(mode="after")
+    def _every_number_has_a_source(self) -> Self:
+        numbers = {field for field, value in self if isinstance(value, int | float)}
+        if numbers != set(self.sources):
+            raise ValueError(f"{self.name}: numbers {sorted(numbers)} but sources {sorted(self.sources)}")
+        return self
+
+
+class GpuType(Entry):
+    """One GPU as sold. Compute rates are peaks without sparsity, on tensor cores where it has them."""
+
+    maker: str
+    memory: Bytes
+    memory_bandwidth: BytesPerSecond
+    fp64: FlopPerSecond | None = None
+    fp32: FlopPerSecond
+    tf32: FlopPerSecond | None = None
+    fp16: FlopPerSecond
+    bf16: FlopPerSecond | None = None
+    fp8: FlopPerSecond | None = None
+    fp4: FlopPerSecond | None = None
+    int8: FlopPerSecond | None = Field(None, description="integer operations a second")
+    scale_up_link: str | None = Field(None, description="how GPUs of one scale-up domain are joined")
+    scale_up_bandwidth: BytesPerSecond | None = Field(None, description="of one GPU, each direction")
+    host_link: str
+    power: Watts = Field(description="rated maximum; real boards exceed it for moments")
+    idle_power: Watts | None = None
+
+
+class NodeType(Entry):
+    """One server as sold: what a scheduler sees as a node."""
+
+    gpu: str = Field(description="the catalog's name of its GPUs")
+    gpus: int
+    scale_up_gpus: int = Field(description="GPUs that reach one another over the scale-up link")
+    nodes_per_rack: int | None = Field(None, description="where the maker fixes it")
+    cpus: float | None = Field(None, description="hardware threads, which schedulers count as CPUs")
+    memory: Bytes | None = Field(None, description="host memory")
+    network: BytesPerSecond | None = Field(None, description="all compute NICs together, each direction")
+    power: Watts | None = Field(None, description="rated maximum of the whole node")
