@@ -6,7 +6,8 @@ an interval over replications), and otherwise a sum over the tables.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -123,6 +124,17 @@ class Facts:
         return tuple(dict.fromkeys(size for _, _, size in self.metrics if size is not None))
 
     @cached_property
+    def size_class_of_jobs(self) -> pl.Series:
+        """The size class of every accepted job."""
+        return self.accepted.select(_size_class(self.size_classes)).to_series()
+
+    @cached_property
+    def timeline(self) -> pl.DataFrame:
+        """Allocated GPUs and queue of the whole fleet: one row per change."""
+        timeline = self.tables["timeline"]
+        return timeline.filter(pl.col("virtual_cluster").is_null()) if "virtual_cluster" in timeline.columns else timeline
+
+    @cached_property
     def waited_s(self) -> float:
         """Seconds that all jobs waited together."""
         return float(self.accepted["wait_s"].sum())
@@ -172,3 +184,11 @@ def _metrics(summary: Mapping[str, Any]) -> dict[tuple[str, str | None, str | No
             row["name"], float(row["value"]), str(row["unit"]), interval
         )
     return found
+
+
+def _size_class(names: Sequence[str]) -> pl.Expr:
+    """The class whose smallest size a job reaches: "9-64 GPUs" starts at 9."""
+    named = pl.lit(None, dtype=pl.String)
+    for name in names:
+        named = pl.when(pl.col("gpus") >= int(re.findall(r"[0-9]+", name)[0])).then(pl.lit(name)).otherwise(named)
+    return named.alias("size_class")

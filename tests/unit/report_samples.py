@@ -48,7 +48,9 @@ class History:
     timeline: list[dict[str, float]] = field(default_factory=list)
 
 
-def arrivals(jobs: int, tenants: tuple[str, ...] = TENANTS, seed: int = 7, every_s: float = 400.0) -> pl.DataFrame:
+def arrivals(
+    jobs: int, tenants: tuple[str, ...] = TENANTS, seed: int = 7, every_s: float = 400.0
+) -> pl.DataFrame:
     """Jobs in day waves: mostly small, a few of 16 to 64 GPUs."""
     random = np.random.default_rng(seed)
     waves = 1.0 + 0.8 * np.sin(np.arange(jobs) / jobs * 2 * np.pi * 4)
@@ -142,7 +144,9 @@ class SampleResults:
     notes: tuple[str, ...] = ()
 
 
-def sample(jobs: pl.DataFrame | None = None, *, nodes: int = 24, horizon_s: float = 4 * 86400.0, **changes: Any) -> SampleResults:
+def sample(
+    jobs: pl.DataFrame | None = None, *, nodes: int = 24, horizon_s: float = 4 * 86400.0, **changes: Any
+) -> SampleResults:
     """The whole run as a report reads it; `changes` replace attributes of the scenario."""
     submitted = arrivals(500) if jobs is None else jobs
     submitted = submitted.filter(pl.col("submit_s") < horizon_s)
@@ -151,7 +155,9 @@ def sample(jobs: pl.DataFrame | None = None, *, nodes: int = 24, horizon_s: floa
     tables = tables_of(submitted, fleet, history, horizon_s)
     return SampleResults(
         scenario=scenario(nodes, **changes),
-        arrivals=SimpleNamespace(jobs=submitted, left_out={"needs no GPU": 12, "malformed line": 2}, notes=()),
+        arrivals=SimpleNamespace(
+            jobs=submitted, left_out={"needs no GPU": 12, "malformed line": 2}, notes=()
+        ),
         tables=tables,
         summary=summary_of(tables, horizon_s),
         notes=("Two jobs asked for a fraction of a GPU and were rounded up.",),
@@ -161,7 +167,9 @@ def sample(jobs: pl.DataFrame | None = None, *, nodes: int = 24, horizon_s: floa
 def scenario(nodes: int, **changes: Any) -> Any:
     """The attributes of a scenario that a report may name."""
     pool = SimpleNamespace(name="pool-a", nodes=nodes, gpus_per_node=GPUS_PER_NODE, gpu="h100-sxm")
-    tenants = tuple(SimpleNamespace(name=name, weight=1.0, quota=None, borrow=0, virtual_cluster=None) for name in TENANTS)
+    tenants = tuple(
+        SimpleNamespace(name=name, weight=1.0, quota=None, borrow=0, virtual_cluster=None) for name in TENANTS
+    )
     values = {
         "name": "shared-fleet",
         "description": "Three teams on one fleet",
@@ -175,7 +183,9 @@ def scenario(nodes: int, **changes: Any) -> Any:
     return SimpleNamespace(**(values | changes))
 
 
-def tables_of(jobs: pl.DataFrame, fleet: pl.DataFrame, history: History, horizon_s: float) -> dict[str, pl.DataFrame]:
+def tables_of(
+    jobs: pl.DataFrame, fleet: pl.DataFrame, history: History, horizon_s: float
+) -> dict[str, pl.DataFrame]:
     """The result tables with the columns of the contract."""
     ids = jobs["job_id"].to_list()
     names = fleet["node"].to_list()
@@ -206,7 +216,11 @@ def tables_of(jobs: pl.DataFrame, fleet: pl.DataFrame, history: History, horizon
         if wait_s > 0:
             begin = job["submit_s"]
             interval = {"job_id": job["job_id"], "from_s": begin, "to_s": begin + wait_s}
-            waits.append(interval | {f"{cause}_s": causes[cause] for cause in CAUSES} | {"still_queued": 0 if run else 1})
+            waits.append(
+                interval
+                | {f"{cause}_s": causes[cause] for cause in CAUSES}
+                | {"still_queued": 0 if run else 1}
+            )
     runs = [
         {"job_id": ids[run["row"]], "run": 0, "start_s": run["start_s"], "end_s": min(run["end_s"], horizon_s),
          "outcome": "done" if run["end_s"] <= horizon_s else "censored",
@@ -243,12 +257,23 @@ def summary_of(tables: dict[str, pl.DataFrame], horizon_s: float) -> dict[str, A
     metrics: list[dict[str, Any]] = []
 
     def add(name: str, value: float, unit: str, tenant: str | None = None, size: str | None = None) -> None:
-        metrics.append({"name": name, "tenant": tenant, "size_class": size, "value": value, "unit": unit, "interval": None})
+        metrics.append(
+            {
+                "name": name,
+                "tenant": tenant,
+                "size_class": size,
+                "value": value,
+                "unit": unit,
+                "interval": None,
+            }
+        )
 
     jobs = jobs.with_columns(pl.col("gpus").map_elements(size_class, return_dtype=pl.String).alias("class"))
     groups = [(None, None, jobs)]
     groups += [(tenant[0], None, part) for tenant, part in jobs.group_by("tenant", maintain_order=True)]
-    groups += [(None, size, jobs.filter(pl.col("class") == size)) for size in ("1 GPU", "2-8 GPUs", "9-64 GPUs")]
+    groups += [
+        (None, size, jobs.filter(pl.col("class") == size)) for size in ("1 GPU", "2-8 GPUs", "9-64 GPUs")
+    ]
     for tenant, size, part in groups:
         if part.is_empty():
             continue
@@ -256,7 +281,13 @@ def summary_of(tables: dict[str, pl.DataFrame], horizon_s: float) -> dict[str, A
             values = part[f"{column}_s"].drop_nulls()
             add(f"{column}_mean_s", float(values.mean() or 0.0), "s", tenant, size)
             for level in (50, 90, 95, 99):
-                add(f"{column}_p{level}_s", float(values.quantile(level / 100, "linear") or 0.0), "s", tenant, size)
+                add(
+                    f"{column}_p{level}_s",
+                    float(values.quantile(level / 100, "linear") or 0.0),
+                    "s",
+                    tenant,
+                    size,
+                )
         add("jobs_done", int((part["status"] == "done").sum()), "jobs", tenant, size)
     add("occupancy", used_s / capacity_s, "fraction")
     add("utilisation", used_s / capacity_s, "fraction")

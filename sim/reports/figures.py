@@ -1,0 +1,375 @@
+"""The figures of the HTML report: each takes the facts of a run and gives a piece of markup that stretches with the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+
+from sim.log import CAUSES
+from sim.reports import steps, svg, words
+from sim.reports.facts import CAUSE_MEANINGS, CAUSE_NAMES, Facts
+from sim.reports.svg import Markup, element, joined
+
+_TIME_COLUMNS = 320
+_HOVER_COLUMNS = 80
+_HEAT_COLUMNS = 120
+_HEAT_ROWS = 64
+_HEAT_LEVELS = 8
+_CURVE_POINTS = 240
+_BROAD = 0.07
+"""A piece of a bar narrower than this has no room for its own label."""
+
+
+def captioned(heading: str, caption: str, *drawing: str) -> Markup:
+    """A figure under a heading that says what it shows and a caption that says how to read it."""
+    return element("section", element("h2", heading), element("p", caption, class_="caption"), *drawing)
+
+
+# Where the GPU time went
+
+
+def gpu_time(facts: Facts) -> Markup:
+    """All GPU time of the fleet as one bar: kept work, lost work, restarts, idle."""
+    pieces = [(name, hours, class_) for name, hours, class_ in _gpu_time(facts) if hours > 0.0]
+    total = sum(hours for _, hours, _ in pieces)
+    if total == 0.0:
+        return Markup("")
+    bar = _stack([(name, hours / total, class_, f"{name}: {words.gpu_hours(hours)}, {words.percent(hours / total)}") for name, hours, class_ in pieces])
+    labels = [
+        element(
+            "li", element("i", class_=f"swatch {class_}"), f"{name} ", element("b", words.percent(hours / total)),
+            element("small", f" {words.gpu_hours(hours)}"),
+        )
+        for name, hours, class_ in pieces
+    ]  # fmt: skip
+    caption = f"All {words.gpu_hours(facts.capacity_gpu_h)} that {words.count(facts.gpus, 'GPU')} had in {words.duration(facts.end_s - facts.start_s)}."
+    return captioned("Where the GPU time went", caption, bar, element("ul", *labels, class_="key"))
+
+
+def _gpu_time(facts: Facts) -> list[tuple[str, float, str]]:
+    """GPU hours by use. Work that was kept is what was allocated and neither lost nor spent on restarts."""
+    allocated = facts.value("occupancy") * facts.capacity_gpu_h
+    kept = facts.value("utilisation") * facts.capacity_gpu_h
+    restart = min(facts.value("restart_gpu_h"), allocated - kept)
+    return [
+        ("work kept", kept, "kept"),
+        ("work lost", max(0.0, allocated - kept - restart), "lost"),
+        ("restarts", restart, "restart"),
+        ("idle", facts.capacity_gpu_h - allocated, "idle"),
+    ]
+
+
+def _stack(pieces: Sequence[tuple[str, float, str, str]], height: int = 26, *, labelled: bool = False) -> Markup:
+    """Shares of a whole side by side: (name, share, class, tooltip)."""
+    drawn, left = [], 0.0
+    for name, share, class_, tooltip in pieces:
+        drawn.append(element("rect", element("title", tooltip), x=svg.share(left), y="0", width=svg.share(share), height="100%", class_=class_))
+        if labelled and share >= _BROAD:
+            drawn.append(element("text", words.percent(share), x=svg.share(left), y="50%", dx=6, dy=4, class_=f"inside {class_}"))
+        left += share
+    title = "; ".join(tooltip for *_, tooltip in pieces)
+    return element("svg", *drawn, class_="bar", role="img", aria_label=title, width="100%", height=height)
+
+
+# Occupancy and queue over time
+
+
+def over_time(facts: Facts) -> Markup:
+    """Allocated GPUs and queued jobs on one time axis."""
+    timeline, span = facts.timeline, (facts.start_s, facts.end_s)
+    if timeline.is_empty() or span[0] >= span[1]:
+        return Markup("")
+    times = timeline["time_s"].to_numpy()
+    columns = min(_TIME_COLUMNS, max(40, len(times)))
+    held = steps.columns_of(times, timeline["gpus_allocated"].to_numpy().astype(float), *span, columns)
+    queued = steps.columns_of(times, timeline["jobs_queued"].to_numpy().astype(float), *span, columns)
+    top = svg.linear_axis(facts.gpus, most=facts.gpus)
+    caption = (
+        "The line is the mean in each column of time; the band runs from the lowest to the highest level within it. "
+        f"The fleet has {words.count(facts.gpus, 'GPU')}."
+    )
+    return captioned(
+        "How busy the fleet was, and who queued",
+        caption,
+        _band(held, top, "GPUs allocated", 190, "busy", limit=facts.gpus),
+        _band(queued, svg.linear_axis(max(1.0, float(queued.high.max())), ticks=3), "jobs in the queue", 120, "queue"),
+    )
+
+
+def _band(columns: steps.Columns, axis: svg.Axis, unit: str, height: int, class_: str, limit: float | None = None) -> Markup:
+    time = svg.time_axis(float(columns.edges_s[0]), float(columns.edges_s[-1]))
+    across = time.places(columns.edges_s)
+    mean = axis.places(columns.mean)
+    curve = svg.step_path(across, np.append(mean, mean[-1]))
+    shapes = svg.stretched(
+        element("path", d=svg.band_path(across, axis.places(columns.low), axis.places(columns.high)), class_=f"band {class_}"),
+        element("path", d=f"{curve}V1000H0Z", class_=f"under {class_}"),
+        element("path", d=curve, class_=f"curve {class_}"),
+    )
+    full = Markup("") if limit is None else element("line", x1="0", x2="100%", y1=svg.share(1 - axis.place(limit)), y2=svg.share(1 - axis.place(limit)), class_="limit")
+    told = _band_titles(columns, unit)
+    return svg.plot(shapes, full, svg.level_lines(axis, unit), svg.time_marks(time), svg.hover(told), title=f"{unit} over time", height=height)
+
+
+def _band_titles(columns: steps.Columns, unit: str) -> list[str]:
+    """What a pointer on a column is told: when, and the mean, lowest and highest level."""
+    shown = min(_HOVER_COLUMNS, len(columns.mean))
+    bounds = np.linspace(0, len(columns.mean), shown + 1).astype(int)
+    return [
+        f"from {words.duration(float(columns.edges_s[first]))} to {words.duration(float(columns.edges_s[last]))}: "
+        f"{words.significant(float(columns.mean[first:last].mean()))} {unit} on average, "
+        f"{words.significant(float(columns.low[first:last].min()))} to {words.significant(float(columns.high[first:last].max()))}"
+        for first, last in pairwise(bounds)
+    ]
+
+
+# Waits
+
+
+def wait_by_size(facts: Facts) -> Markup:
+    """Median, p95 and p99 of the wait for every class of job sizes, on one logarithmic axis."""
+    rows = [size for size in facts.size_classes if facts.metric("wait_p95_s", size_class=size)]
+    most = max((facts.value("wait_p99_s", size_class=size) for size in rows), default=0.0)
+    if most <= 0.0:
+        return Markup("")
+    axis = svg.log_time_axis(1.0, max(most, 10.0))
+    body = [_wait_row(facts, axis, "all jobs", None), *(_wait_row(facts, axis, size, size) for size in rows)]
+    marks = element("svg", svg.time_marks(axis), class_="axis", width="100%", height=20)
+    head = element("tr", element("th", "size"), element("th", marks, class_="plotted"), *(element("th", name, class_="n") for name in ("median", "95 %", "mean")))
+    caption = "Dot: half of the jobs waited no longer. Thick end: 95 % waited no longer. Thin end: 99 %. Logarithmic; a wait under a second lies at the left edge."
+    return captioned("How long jobs waited, by size", caption, _table(head, body))
+
+
+def _wait_row(facts: Facts, axis: svg.Axis, name: str, size: str | None) -> Markup:
+    middle, high, most, mean = (facts.value(f"wait_{what}_s", size_class=size) for what in ("p50", "p95", "p99", "mean"))
+    at = [svg.share(axis.place(max(value, axis.low))) for value in (middle, high, most)]
+    tooltip = f"{name}: median {words.duration(middle)}, 95 % within {words.duration(high)}, 99 % within {words.duration(most)}"
+    drawing = element(
+        "svg",
+        element("title", tooltip),
+        *(element("line", x1=svg.share(axis.place(tick)), x2=svg.share(axis.place(tick)), y1="0", y2="100%", class_="grid") for tick in axis.ticks),
+        element("line", x1=at[1], x2=at[2], y1="50%", y2="50%", class_="whisker"),
+        element("line", x1=at[0], x2=at[1], y1="50%", y2="50%", class_="range"),
+        element("circle", cx=at[0], cy="50%", r=5, class_="middle"),
+        class_="bar", width="100%", height=24,
+    )  # fmt: skip
+    numbers = (element("td", words.duration(value), class_="n") for value in (middle, high, mean))
+    return element("tr", element("th", name), element("td", drawing, class_="plotted"), *numbers, class_="all" if size is None else "")
+
+
+def wait_curve(facts: Facts) -> Markup:
+    """Share of the jobs that started within a given wait."""
+    waits = np.sort(facts.accepted["wait_s"].to_numpy())
+    if len(waits) == 0 or waits[-1] <= 0.0:
+        return Markup("")
+    axis, up = svg.log_time_axis(1.0, max(float(waits[-1]), 10.0)), svg.share_axis()
+    spots = np.geomspace(axis.low, axis.high, _CURVE_POINTS)
+    shares = np.searchsorted(waits, spots, side="right") / len(waits)
+    shape = svg.stretched(element("path", d=svg.step_path(axis.places(spots), shares), class_="curve wait"))
+    told = [
+        f"{words.percent(float(np.searchsorted(waits, spot, side='right')) / len(waits))} of jobs waited {words.duration(float(spot))} or less"
+        for spot in np.geomspace(axis.low, axis.high, _HOVER_COLUMNS)
+    ]
+    drawing = svg.plot(shape, svg.level_lines(up, "of jobs"), svg.time_marks(axis), _percentiles(facts, axis), svg.hover(told), title="share of jobs by wait", height=240)
+    caption = f"Share of jobs that waited no longer than the time below. {words.percent(facts.started_at_once)} started at once."
+    return captioned("From the typical wait to the longest", caption, drawing)
+
+
+def _percentiles(facts: Facts, axis: svg.Axis) -> Markup:
+    """Dots on the curve where people ask, each with its wait beside it."""
+    drawn = []
+    for level in (50, 90, 99):
+        wait = facts.metric(f"wait_p{level}_s")
+        if wait is None or wait.value <= axis.low:
+            continue
+        across, up = axis.place(wait.value), level / 100
+        drawn.append(element("circle", cx=svg.share(across), cy=svg.share(1 - up), r=4, class_="middle"))
+        left = across > 0.5
+        label = f"{level} % within {words.duration(wait.value)}"
+        drawn.append(svg.word(label, across, up, class_="label", anchor="end" if left else "start", right=-8.0 if left else 8.0, down=-6.0 if level < 99 else 16.0))
+    return joined(drawn)
+
+
+def causes(facts: Facts) -> Markup:
+    """Why jobs waited, for all jobs, by size and by tenant."""
+    if not facts.causes:
+        return Markup("")
+    shown = [cause for cause, share in facts.causes.items() if share > 0.0]
+    groups = [("all jobs", facts.accepted), *_by_size(facts), *_by_tenant(facts)]
+    body = [_cause_row(name, jobs, shown, "all" if order == 0 else "") for order, (name, jobs) in enumerate(groups) if jobs["wait_s"].sum() > 0]
+    key = [element("li", element("i", class_=f"swatch {cause}"), CAUSE_NAMES[cause], element("b", f" {words.percent(facts.causes[cause])}"), title=CAUSE_MEANINGS[cause]) for cause in shown]
+    head = element("tr", element("th", ""), element("th", "share of the waiting time", class_="plotted"), element("th", "waited, job h", class_="n"))
+    caption = "Every second of every wait has one cause; the causes add up to the wait."
+    return captioned("Why jobs waited", caption, element("ul", *key, class_="key"), _table(head, body))
+
+
+def _by_size(facts: Facts) -> list[tuple[str, pl.DataFrame]]:
+    classes = facts.size_class_of_jobs
+    return [(size, facts.accepted.filter(classes == size)) for size in facts.size_classes]
+
+
+def _by_tenant(facts: Facts, most: int = 8) -> list[tuple[str, pl.DataFrame]]:
+    """The tenants who waited most; one tenant alone says nothing that "all jobs" does not."""
+    if len(facts.tenants) < 2:
+        return []
+    waited = facts.accepted.group_by("tenant").agg(pl.col("wait_s").sum()).sort(["wait_s", "tenant"], descending=[True, False])
+    return [(name, facts.accepted.filter(pl.col("tenant") == name)) for name in waited["tenant"].head(most)]
+
+
+def _cause_row(name: str, jobs: pl.DataFrame, shown: Sequence[str], class_: str) -> Markup:
+    waited_s = float(jobs["wait_s"].sum())
+    totals = {cause: float(jobs[f"wait_{cause}_s"].sum()) for cause in CAUSES}
+    pieces = [
+        (CAUSE_NAMES[cause], totals[cause] / waited_s, cause, f"{name}: {words.percent(totals[cause] / waited_s)} {CAUSE_NAMES[cause]}")
+        for cause in shown
+        if totals[cause] > 0.0
+    ]
+    return element(
+        "tr", element("th", name), element("td", _stack(pieces, 22, labelled=True), class_="plotted"),
+        element("td", words.significant(waited_s / 3600.0), class_="n"), class_=class_,
+    )  # fmt: skip
+
+
+# Nodes
+
+
+def heat_map(facts: Facts) -> Markup:
+    """Share of the GPUs allocated, for each node or rack and each span of time."""
+    names, row_of_node, gpus = heat_rows(facts.tables["nodes"])
+    held = (
+        facts.tables["placements"]
+        .join(facts.tables["runs"].select("job_id", "run", "start_s", "end_s"), on=["job_id", "run"])
+        .join(row_of_node, on="node")
+    )
+    if held.is_empty() or facts.start_s >= facts.end_s:
+        return Markup("")
+    cells = steps.held_by_row(held, len(names), facts.start_s, facts.end_s, _HEAT_COLUMNS) / gpus[:, None]
+    single = len(names) == facts.nodes
+    what = "node" if single else "group of nodes"
+    caption = f"One row per {what}, time from left to right; the darker, the larger the share of its GPUs allocated."
+    time = svg.time_axis(facts.start_s, facts.end_s)
+    height = max(60, len(names) * (14 if len(names) <= 24 else 8 if len(names) <= 48 else 6))
+    drawing = svg.plot(
+        svg.stretched(*_heat_paths(cells), width=_HEAT_COLUMNS, height=len(names)), _heat_titles(names, cells),
+        svg.time_marks(time), title="share of GPUs allocated by node over time", height=height,
+    )  # fmt: skip
+    scale = [element("i", class_=f"swatch h{level}") for level in range(_HEAT_LEVELS + 1)]
+    key = element("p", "idle ", *scale, " all GPUs allocated", class_="scale")
+    return captioned(f"Which nodes were used: {words.count(facts.nodes, 'node')}", caption, key, element("div", _heat_labels(names), drawing, class_="heat"))
+
+
+def heat_rows(nodes: pl.DataFrame) -> tuple[list[str], pl.DataFrame, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+    """The rows of the heat map: nodes if they are few, else racks, else groups of neighbouring racks.
+
+    Gives the rows' names, a table from `node` to `row`, and the GPUs of each row.
+    """
+    keyed = nodes.with_row_index("place")
+    if len(nodes) > _HEAT_ROWS:
+        racks = keyed.group_by("pool", "rack", maintain_order=True).agg(pl.col("place").min().alias("first")).with_row_index("rack_place")
+        per_row = math.ceil(len(racks) / _HEAT_ROWS)
+        keyed = keyed.join(racks, on=["pool", "rack"], nulls_equal=True, maintain_order="left").with_columns((pl.col("rack_place") // per_row).alias("row"))
+        first, last = pl.col("rack").first(), pl.col("rack").last()
+        rows = keyed.group_by("row").agg(first.cast(pl.String).alias("name"), last.cast(pl.String).alias("last"), pl.col("gpus").sum()).sort("row")
+        rows = rows.with_columns(pl.when(pl.col("name") == pl.col("last")).then("name").otherwise(pl.format("{} to {}", "name", "last")).alias("name"))
+    else:
+        keyed = keyed.with_columns(pl.col("place").alias("row"))
+        rows = keyed.select("row", pl.col("node").alias("name"), "gpus")
+    mapping = keyed.select("node", pl.col("row").cast(pl.Int64))
+    return [str(name) for name in rows["name"]], mapping, rows["gpus"].to_numpy().astype(np.float64)
+
+
+def _heat_paths(cells: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[Markup]:
+    """One path per level, with equal neighbours in a row drawn as one."""
+    levels = np.ceil(np.clip(cells, 0.0, 1.0) * _HEAT_LEVELS - 1e-6).astype(int)
+    found: dict[int, tuple[list[int], list[int], list[int]]] = {level: ([], [], []) for level in range(_HEAT_LEVELS + 1)}
+    for row, line in enumerate(levels):
+        starts = np.flatnonzero(np.diff(line, prepend=-1))
+        for first, after in pairwise([*starts.tolist(), len(line)]):
+            columns, rows, lengths = found[int(line[first])]
+            columns.append(first)
+            rows.append(row)
+            lengths.append(after - first)
+    return [element("path", d=svg.cells_path(*runs), class_=f"h{level}") for level, runs in found.items() if runs[0]]
+
+
+def _heat_titles(names: Sequence[str], cells: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Markup:
+    """What a pointer on a row is told."""
+    tall = 100.0 / len(names)
+    return joined(
+        element("rect", element("title", f"{name}: {words.percent(float(line.mean()))} of its GPU time allocated"),
+                class_="hover", x="0", width="100%", y=f"{svg.number(row * tall)}%", height=f"{svg.number(tall)}%")
+        for row, (name, line) in enumerate(zip(names, cells, strict=True))
+    )  # fmt: skip
+
+
+def _heat_labels(names: Sequence[str]) -> Markup:
+    """Names beside the rows, as many as can be read."""
+    every = max(1, math.ceil(len(names) / 24))
+    return element("div", *(element("span", name) for name in names[::every]), class_="rows")
+
+
+# Tables
+
+
+def _table(head: str, body: Sequence[str]) -> Markup:
+    return element("div", element("table", element("thead", head), element("tbody", *body)), class_="wide")
+
+
+def table(columns: Mapping[str, str], rows: Sequence[Sequence[str]]) -> Markup:
+    """A table of words and numbers: `columns` maps a heading to its class, `n` for numbers."""
+    head = element("tr", *(element("th", name, class_=class_) for name, class_ in columns.items()))
+    body = [element("tr", *(element("td", cell, class_=class_) for cell, class_ in zip(row, columns.values(), strict=True))) for row in rows]
+    return _table(head, body)
+
+
+def tenants(facts: Facts) -> Markup:
+    """What each tenant got, and how long it waited for it."""
+    if len(facts.tenants) < 2:
+        return Markup("")
+    held = facts.accepted.group_by("tenant").agg(
+        pl.len().alias("jobs"), (pl.col("run_s") * pl.col("gpus")).sum().alias("gpu_s"), pl.col("preemptions").sum()
+    )
+    total = float(held["gpu_s"].sum()) or 1.0
+    given = {tenant.name: tenant for tenant in facts.scenario.tenants}
+    rows = []
+    for name, jobs, gpu_s, preempted in held.sort(["gpu_s", "tenant"], descending=[True, False]).rows():
+        spec, part = given.get(name), gpu_s / total
+        wait, high = (facts.metric(f"wait_{what}_s", tenant=name) for what in ("mean", "p95"))
+        bar = _stack([(name, part, "kept", f"{name}: {words.percent(part)} of the GPU time used")], 12)
+        rows.append(
+            (
+                name, words.count(jobs), words.significant(gpu_s / 3600.0), bar, words.percent(part),
+                "–" if spec is None or spec.quota is None else words.count(spec.quota),
+                wait.said() if wait else "–", high.said() if high else "–", words.count(preempted),
+            )
+        )  # fmt: skip
+    columns = {
+        "tenant": "name", "jobs": "n", "GPU h used": "n", "share": "small", "": "n", "quota, GPUs": "n",
+        "mean wait": "n", "95 % within": "n", "preempted": "n",
+    }  # fmt: skip
+    return captioned("Who got what", _fairness(facts), table(columns, rows))
+
+
+def _fairness(facts: Facts) -> str:
+    jain, worst = facts.metric("jain_fairness"), facts.metric("finish_time_fairness_max")
+    said = []
+    if jain:
+        said.append(f"Jain's fairness index is {jain.said()} (1: all tenants served alike).")
+    if worst:
+        said.append(f"The worst finish-time fairness is {worst.said()} (1: as fast as with an equal share of one's own).")
+    return " ".join(said)
+
+
+FIGURES: Mapping[str, Callable[[Facts], Markup]] = {
+    "gpu_time": gpu_time,
+    "over_time": over_time,
+    "wait_by_size": wait_by_size,
+    "wait_curve": wait_curve,
+    "causes": causes,
+    "heat_map": heat_map,
+    "tenants": tenants,
+}
