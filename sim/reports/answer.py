@@ -41,7 +41,10 @@ def sentences(results: Results) -> list[str]:
     """What a capacity engineer would tell the boss, most important first."""
     facts = Facts(results)
     if facts.jobs.is_empty():
-        return ["No job was submitted while the run was measured, so nothing can be said about the fleet.", *_left_out(facts)]
+        return [
+            "No job was submitted while the run was measured, so nothing can be said about the fleet.",
+            *_left_out(facts),
+        ]
     if facts.accepted.is_empty():
         return [_all_rejected(facts), *_rejections(facts), *_objectives(facts), *_left_out(facts)]
     return [
@@ -82,7 +85,10 @@ def _verdict(facts: Facts) -> list[str]:
     if is_overloaded(facts):
         return [_too_small(facts), *_never_started(facts)]
     if facts.with_status("done", "timed_out") == 0:
-        return [f"No job finished in the {_span(facts)} of the run: it is too short to judge the fleet by.", *_never_started(facts)]
+        return [
+            f"No job finished in the {_span(facts)} of the run: it is too short to judge the fleet by.",
+            *_never_started(facts),
+        ]
     if facts.waited_s == 0.0:
         return [f"The fleet was big enough: not one of {jobs} waited."]
     waited = words.percent(1.0 - facts.started_at_once)
@@ -91,8 +97,12 @@ def _verdict(facts: Facts) -> list[str]:
     load = facts.metric("offered_load")
     asked = f"jobs asked for {load.said()} of its GPU time" if load else f"{jobs} were submitted"
     if binding_cause(facts) == "capacity":
-        return [f"The fleet was big enough on average but not at every moment: {asked}, and {waited} of {jobs} had to wait."]
-    return [f"The fleet had GPUs enough ({asked}), yet {waited} of {jobs} had to wait, and mostly not for want of GPUs."]
+        return [
+            f"The fleet was big enough on average but not at every moment: {asked}, and {waited} of {jobs} had to wait."
+        ]
+    return [
+        f"The fleet had GPUs enough ({asked}), yet {waited} of {jobs} had to wait, and mostly not for want of GPUs."
+    ]
 
 
 def _too_small(facts: Facts) -> str:
@@ -109,7 +119,9 @@ def _never_started(facts: Facts) -> list[str]:
     if not queued:
         return []
     share = words.percent(queued / len(facts.accepted))
-    return [f"When the run ended, {words.count(queued, 'job')} ({share}) {'was' if queued == 1 else 'were'} still in the queue."]
+    return [
+        f"When the run ended, {words.count(queued, 'job')} ({share}) {'was' if queued == 1 else 'were'} still in the queue."
+    ]
 
 
 def _span(facts: Facts) -> str:
@@ -161,7 +173,10 @@ def _contrast(heading: str, waits: dict[str, Metric]) -> str:
     """The longest and the shortest mean wait of several groups; empty when they are about the same."""
     if len(waits) < 2:
         return ""
-    most, least = max(waits, key=lambda name: waits[name].value), min(waits, key=lambda name: waits[name].value)
+    most, least = (
+        max(waits, key=lambda name: waits[name].value),
+        min(waits, key=lambda name: waits[name].value),
+    )
     if waits[most].value <= _APART * waits[least].value:
         return ""
     return f"{heading}, {most} waited longest, {waits[most].said()} on average, and {least} least, {waits[least].said()}."
@@ -186,10 +201,15 @@ def _waste(facts: Facts) -> list[str]:
     if occupancy is None or facts.capacity_gpu_h == 0.0:
         return []
     idle = 1.0 - occupancy.value
-    sentence = f"{words.percent(idle)} of the GPU time ({words.gpu_hours(idle * facts.capacity_gpu_h)}) stood idle"
+    sentence = (
+        f"{words.percent(idle)} of the GPU time ({words.gpu_hours(idle * facts.capacity_gpu_h)}) stood idle"
+    )
     lost = [
         f"{words.gpu_hours(facts.value(name))} {what}"
-        for name, what in (("lost_preemption_gpu_h", "of work was lost to preemption"), ("restart_gpu_h", "went into restarts"))
+        for name, what in (
+            ("lost_preemption_gpu_h", "of work was lost to preemption"),
+            ("restart_gpu_h", "went into restarts"),
+        )
         if facts.value(name) > 0.0
     ]
     return [f"{words.listed([sentence, *lost])}."]
@@ -201,14 +221,20 @@ def _unfinished(facts: Facts) -> list[str]:
     killed, moved = facts.with_status("timed_out"), facts.value("moved_reservations")
     said = []
     if running or queued:
-        states = [f"{number:,} {state}" for number, state in ((running, "running"), (queued, "queued")) if number]
+        states = [
+            f"{number:,} {state}" for number, state in ((running, "running"), (queued, "queued")) if number
+        ]
         cut = words.count(running + queued, "job")
         bound = ", so waits are lower bounds" if queued else ""
         said.append(f"{cut} had not finished when the run ended ({' and '.join(states)}){bound}.")
     if killed:
-        said.append(f"{words.count(killed, 'job')} reached the time limit stated for {'it' if killed == 1 else 'them'} and stopped there.")
+        said.append(
+            f"{words.count(killed, 'job')} reached the time limit stated for {'it' if killed == 1 else 'them'} and stopped there."
+        )
     if moved:
-        said.append(f"{words.count(round(moved), 'promised start')} had to move because a running job outlived its estimate.")
+        said.append(
+            f"{words.count(round(moved), 'promised start')} had to move because a running job outlived its estimate."
+        )
     return said
 
 
@@ -219,7 +245,9 @@ def _rejections(facts: Facts) -> list[str]:
         return []
     reasons = rejected["reason"].fill_null("no reason given").value_counts(sort=True).head(3).rows()
     said = words.listed([f"{reason} ({number:,})" for reason, number in reasons])
-    return [f"{words.count(len(rejected), 'job')} {'was' if len(rejected) == 1 else 'were'} rejected: {said}."]
+    return [
+        f"{words.count(len(rejected), 'job')} {'was' if len(rejected) == 1 else 'were'} rejected: {said}."
+    ]
 
 
 def _left_out(facts: Facts) -> list[str]:
@@ -228,7 +256,9 @@ def _left_out(facts: Facts) -> list[str]:
     if not total:
         return []
     reasons = words.listed([f"{reason} ({number:,})" for reason, number in facts.left_out.items() if number])
-    return [f"{words.count(total, 'row')} of the workload {'was' if total == 1 else 'were'} left out before the run: {reasons}."]
+    return [
+        f"{words.count(total, 'row')} of the workload {'was' if total == 1 else 'were'} left out before the run: {reasons}."
+    ]
 
 
 def _objectives(facts: Facts) -> list[str]:
@@ -240,7 +270,9 @@ def _objectives(facts: Facts) -> list[str]:
     if not missed:
         return ["The objective is met." if number == 1 else f"All {number} objectives are met."]
     said = "; ".join(objective_text(objective) for objective in missed)
-    return [f"{'The objective is' if number == 1 else f'{len(missed)} of {number} objectives are'} missed: {said}."]
+    return [
+        f"{'The objective is' if number == 1 else f'{len(missed)} of {number} objectives are'} missed: {said}."
+    ]
 
 
 def objective_text(objective: object) -> str:
@@ -259,5 +291,7 @@ def _next(facts: Facts) -> list[str]:
     """What to look at next, from what bound most."""
     cause = binding_cause(facts)
     if is_overloaded(facts):
-        return ["Add GPUs or admit less work first: while jobs ask for more than there is, no policy can keep the queue short."]
+        return [
+            "Add GPUs or admit less work first: while jobs ask for more than there is, no policy can keep the queue short."
+        ]
     return [] if cause is None or facts.started_at_once >= _NEARLY_ALL else [_NEXT[cause]]

@@ -85,7 +85,11 @@ class Facts:
     @cached_property
     def end_s(self) -> float:
         """When the run ended."""
-        ends = [self.tables["timeline"]["time_s"].max(), self.tables["runs"]["end_s"].max(), self.tables["waits"]["to_s"].max()]
+        ends = [
+            self.tables["timeline"]["time_s"].max(),
+            self.tables["runs"]["end_s"].max(),
+            self.tables["waits"]["to_s"].max(),
+        ]
         return max([self.start_s, *(float(end) for end in ends if isinstance(end, (int, float)))])
 
     @cached_property
@@ -132,7 +136,11 @@ class Facts:
     def timeline(self) -> pl.DataFrame:
         """Allocated GPUs and queue of the whole fleet: one row per change."""
         timeline = self.tables["timeline"]
-        return timeline.filter(pl.col("virtual_cluster").is_null()) if "virtual_cluster" in timeline.columns else timeline
+        return (
+            timeline.filter(pl.col("virtual_cluster").is_null())
+            if "virtual_cluster" in timeline.columns
+            else timeline
+        )
 
     @cached_property
     def waited_s(self) -> float:
@@ -190,5 +198,7 @@ def _size_class(names: Sequence[str]) -> pl.Expr:
     """The class whose smallest size a job reaches: "9-64 GPUs" starts at 9."""
     named = pl.lit(None, dtype=pl.String)
     for name in names:
-        named = pl.when(pl.col("gpus") >= int(re.findall(r"[0-9]+", name)[0])).then(pl.lit(name)).otherwise(named)
+        named = (
+            pl.when(pl.col("gpus") >= int(re.findall(r"[0-9]+", name)[0])).then(pl.lit(name)).otherwise(named)
+        )
     return named.alias("size_class")

@@ -38,7 +38,12 @@ def gpu_time(facts: Facts) -> Markup:
     total = sum(hours for _, hours, _ in pieces)
     if total == 0.0:
         return Markup("")
-    bar = _stack([(name, hours / total, class_, f"{name}: {words.gpu_hours(hours)}, {words.percent(hours / total)}") for name, hours, class_ in pieces])
+    bar = _stack(
+        [
+            (name, hours / total, class_, f"{name}: {words.gpu_hours(hours)}, {words.percent(hours / total)}")
+            for name, hours, class_ in pieces
+        ]
+    )
     labels = [
         element(
             "li", element("i", class_=f"swatch {class_}"), f"{name} ", element("b", words.percent(hours / total)),
@@ -63,13 +68,35 @@ def _gpu_time(facts: Facts) -> list[tuple[str, float, str]]:
     ]
 
 
-def _stack(pieces: Sequence[tuple[str, float, str, str]], height: int = 26, *, labelled: bool = False) -> Markup:
+def _stack(
+    pieces: Sequence[tuple[str, float, str, str]], height: int = 26, *, labelled: bool = False
+) -> Markup:
     """Shares of a whole side by side: (name, share, class, tooltip)."""
     drawn, left = [], 0.0
     for name, share, class_, tooltip in pieces:
-        drawn.append(element("rect", element("title", tooltip), x=svg.share(left), y="0", width=svg.share(share), height="100%", class_=class_))
+        drawn.append(
+            element(
+                "rect",
+                element("title", tooltip),
+                x=svg.share(left),
+                y="0",
+                width=svg.share(share),
+                height="100%",
+                class_=class_,
+            )
+        )
         if labelled and share >= _BROAD:
-            drawn.append(element("text", words.percent(share), x=svg.share(left), y="50%", dx=6, dy=4, class_=f"inside {class_}"))
+            drawn.append(
+                element(
+                    "text",
+                    words.percent(share),
+                    x=svg.share(left),
+                    y="50%",
+                    dx=6,
+                    dy=4,
+                    class_=f"inside {class_}",
+                )
+            )
         left += share
     title = "; ".join(tooltip for *_, tooltip in pieces)
     return element("svg", *drawn, class_="bar", role="img", aria_label=title, width="100%", height=height)
@@ -87,32 +114,44 @@ def over_time(facts: Facts) -> Markup:
     columns = min(_TIME_COLUMNS, max(40, len(times)))
     held = steps.columns_of(times, timeline["gpus_allocated"].to_numpy().astype(float), *span, columns)
     queued = steps.columns_of(times, timeline["jobs_queued"].to_numpy().astype(float), *span, columns)
-    top = svg.linear_axis(facts.gpus, most=facts.gpus)
+    most = max(2.0, float(queued.high.max()))
     caption = (
-        "The line is the mean in each column of time; the band runs from the lowest to the highest level within it. "
+        "Line: mean in each column of time. Band: lowest to highest level within the column. "
         f"The fleet has {words.count(facts.gpus, 'GPU')}."
     )
     return captioned(
         "How busy the fleet was, and who queued",
         caption,
-        _band(held, top, "GPUs allocated", 190, "busy", limit=facts.gpus),
-        _band(queued, svg.linear_axis(max(1.0, float(queued.high.max())), ticks=3), "jobs in the queue", 120, "queue"),
+        _band(held, svg.capacity_axis(facts.gpus), "GPUs allocated", 190, "busy"),
+        _band(queued, svg.linear_axis(most, ticks=3), "jobs in the queue", 110, "queue"),
     )
 
 
-def _band(columns: steps.Columns, axis: svg.Axis, unit: str, height: int, class_: str, limit: float | None = None) -> Markup:
+def _band(columns: steps.Columns, axis: svg.Axis, unit: str, height: int, class_: str) -> Markup:
+    """One quantity over time, under its name."""
     time = svg.time_axis(float(columns.edges_s[0]), float(columns.edges_s[-1]))
     across = time.places(columns.edges_s)
     mean = axis.places(columns.mean)
     curve = svg.step_path(across, np.append(mean, mean[-1]))
     shapes = svg.stretched(
-        element("path", d=svg.band_path(across, axis.places(columns.low), axis.places(columns.high)), class_=f"band {class_}"),
+        element(
+            "path",
+            d=svg.band_path(across, axis.places(columns.low), axis.places(columns.high)),
+            class_=f"band {class_}",
+        ),
         element("path", d=f"{curve}V1000H0Z", class_=f"under {class_}"),
         element("path", d=curve, class_=f"curve {class_}"),
     )
-    full = Markup("") if limit is None else element("line", x1="0", x2="100%", y1=svg.share(1 - axis.place(limit)), y2=svg.share(1 - axis.place(limit)), class_="limit")
     told = _band_titles(columns, unit)
-    return svg.plot(shapes, full, svg.level_lines(axis, unit), svg.time_marks(time), svg.hover(told), title=f"{unit} over time", height=height)
+    drawing = svg.plot(
+        shapes,
+        svg.level_lines(axis),
+        svg.time_marks(time),
+        svg.hover(told),
+        title=f"{unit} over time",
+        height=height,
+    )
+    return joined([element("h3", unit, class_="unit"), drawing])
 
 
 def _band_titles(columns: steps.Columns, unit: str) -> list[str]:
@@ -138,14 +177,24 @@ def wait_by_size(facts: Facts) -> Markup:
         return Markup("")
     axis = svg.log_time_axis(1.0, max(most, 10.0))
     body = [_wait_row(facts, axis, "all jobs", None), *(_wait_row(facts, axis, size, size) for size in rows)]
-    marks = element("svg", svg.time_marks(axis), class_="axis", width="100%", height=20)
-    head = element("tr", element("th", "size"), element("th", marks, class_="plotted"), *(element("th", name, class_="n") for name in ("median", "95 %", "mean")))
+    marks = element("svg", svg.time_marks(axis, every=2), class_="axis", width="100%", height=20)
+    head = element(
+        "tr",
+        element("th", "size"),
+        element("th", marks, class_="plotted"),
+        *(
+            element("th", name, class_=class_)
+            for name, class_ in (("median", "n"), ("95 %", "n"), ("mean", "n aside"))
+        ),
+    )
     caption = "Dot: half of the jobs waited no longer. Thick end: 95 % waited no longer. Thin end: 99 %. Logarithmic; a wait under a second lies at the left edge."
     return captioned("How long jobs waited, by size", caption, _table(head, body))
 
 
 def _wait_row(facts: Facts, axis: svg.Axis, name: str, size: str | None) -> Markup:
-    middle, high, most, mean = (facts.value(f"wait_{what}_s", size_class=size) for what in ("p50", "p95", "p99", "mean"))
+    middle, high, most, mean = (
+        facts.value(f"wait_{what}_s", size_class=size) for what in ("p50", "p95", "p99", "mean")
+    )
     at = [svg.share(axis.place(max(value, axis.low))) for value in (middle, high, most)]
     tooltip = f"{name}: median {words.duration(middle)}, 95 % within {words.duration(high)}, 99 % within {words.duration(most)}"
     drawing = element(
@@ -157,8 +206,17 @@ def _wait_row(facts: Facts, axis: svg.Axis, name: str, size: str | None) -> Mark
         element("circle", cx=at[0], cy="50%", r=5, class_="middle"),
         class_="bar", width="100%", height=24,
     )  # fmt: skip
-    numbers = (element("td", words.duration(value), class_="n") for value in (middle, high, mean))
-    return element("tr", element("th", name), element("td", drawing, class_="plotted"), *numbers, class_="all" if size is None else "")
+    numbers = (
+        element("td", words.duration(value), class_=class_)
+        for value, class_ in ((middle, "n"), (high, "n"), (mean, "n aside"))
+    )
+    return element(
+        "tr",
+        element("th", name),
+        element("td", drawing, class_="plotted"),
+        *numbers,
+        class_="all" if size is None else "",
+    )
 
 
 def wait_curve(facts: Facts) -> Markup:
@@ -174,13 +232,21 @@ def wait_curve(facts: Facts) -> Markup:
         f"{words.percent(float(np.searchsorted(waits, spot, side='right')) / len(waits))} of jobs waited {words.duration(float(spot))} or less"
         for spot in np.geomspace(axis.low, axis.high, _HOVER_COLUMNS)
     ]
-    drawing = svg.plot(shape, svg.level_lines(up, "of jobs"), svg.time_marks(axis), _percentiles(facts, axis), svg.hover(told), title="share of jobs by wait", height=240)
+    drawing = svg.plot(
+        shape,
+        svg.level_lines(up),
+        svg.time_marks(axis),
+        _percentiles(facts, axis),
+        svg.hover(told),
+        title="share of jobs by wait",
+        height=240,
+    )
     caption = f"Share of jobs that waited no longer than the time below. {words.percent(facts.started_at_once)} started at once."
     return captioned("From the typical wait to the longest", caption, drawing)
 
 
 def _percentiles(facts: Facts, axis: svg.Axis) -> Markup:
-    """Dots on the curve where people ask, each with its wait beside it."""
+    """Dots on the curve where people ask, each with its wait on the side where a rising curve leaves room."""
     drawn = []
     for level in (50, 90, 99):
         wait = facts.metric(f"wait_p{level}_s")
@@ -190,7 +256,17 @@ def _percentiles(facts: Facts, axis: svg.Axis) -> Markup:
         drawn.append(element("circle", cx=svg.share(across), cy=svg.share(1 - up), r=4, class_="middle"))
         left = across > 0.5
         label = f"{level} % within {words.duration(wait.value)}"
-        drawn.append(svg.word(label, across, up, class_="label", anchor="end" if left else "start", right=-8.0 if left else 8.0, down=-6.0 if level < 99 else 16.0))
+        drawn.append(
+            svg.word(
+                label,
+                across,
+                up,
+                class_="label",
+                anchor="end" if left else "start",
+                right=-8.0 if left else 8.0,
+                down=-6.0 if left else 18.0,
+            )
+        )
     return joined(drawn)
 
 
@@ -199,10 +275,30 @@ def causes(facts: Facts) -> Markup:
     if not facts.causes:
         return Markup("")
     shown = [cause for cause, share in facts.causes.items() if share > 0.0]
-    groups = [("all jobs", facts.accepted), *_by_size(facts), *_by_tenant(facts)]
-    body = [_cause_row(name, jobs, shown, "all" if order == 0 else "") for order, (name, jobs) in enumerate(groups) if jobs["wait_s"].sum() > 0]
-    key = [element("li", element("i", class_=f"swatch {cause}"), CAUSE_NAMES[cause], element("b", f" {words.percent(facts.causes[cause])}"), title=CAUSE_MEANINGS[cause]) for cause in shown]
-    head = element("tr", element("th", ""), element("th", "share of the waiting time", class_="plotted"), element("th", "waited, job h", class_="n"))
+    groups = [
+        ("all", "all jobs", facts.accepted),
+        *(("", name, jobs) for name, jobs in _by_size(facts)),
+        *(("" if order else "group", name, jobs) for order, (name, jobs) in enumerate(_by_tenant(facts))),
+    ]
+    body = [
+        _cause_row(name, jobs, shown, class_) for class_, name, jobs in groups if jobs["wait_s"].sum() > 0
+    ]
+    key = [
+        element(
+            "li",
+            element("i", class_=f"swatch {cause}"),
+            CAUSE_NAMES[cause],
+            element("b", f" {words.percent(facts.causes[cause])}"),
+            title=CAUSE_MEANINGS[cause],
+        )
+        for cause in shown
+    ]
+    head = element(
+        "tr",
+        element("th", ""),
+        element("th", "share of the waiting time", class_="plotted"),
+        element("th", "waited, job h", class_="n"),
+    )
     caption = "Every second of every wait has one cause; the causes add up to the wait."
     return captioned("Why jobs waited", caption, element("ul", *key, class_="key"), _table(head, body))
 
@@ -216,7 +312,11 @@ def _by_tenant(facts: Facts, most: int = 8) -> list[tuple[str, pl.DataFrame]]:
     """The tenants who waited most; one tenant alone says nothing that "all jobs" does not."""
     if len(facts.tenants) < 2:
         return []
-    waited = facts.accepted.group_by("tenant").agg(pl.col("wait_s").sum()).sort(["wait_s", "tenant"], descending=[True, False])
+    waited = (
+        facts.accepted.group_by("tenant")
+        .agg(pl.col("wait_s").sum())
+        .sort(["wait_s", "tenant"], descending=[True, False])
+    )
     return [(name, facts.accepted.filter(pl.col("tenant") == name)) for name in waited["tenant"].head(most)]
 
 
@@ -224,7 +324,12 @@ def _cause_row(name: str, jobs: pl.DataFrame, shown: Sequence[str], class_: str)
     waited_s = float(jobs["wait_s"].sum())
     totals = {cause: float(jobs[f"wait_{cause}_s"].sum()) for cause in CAUSES}
     pieces = [
-        (CAUSE_NAMES[cause], totals[cause] / waited_s, cause, f"{name}: {words.percent(totals[cause] / waited_s)} {CAUSE_NAMES[cause]}")
+        (
+            CAUSE_NAMES[cause],
+            totals[cause] / waited_s,
+            cause,
+            f"{name}: {words.percent(totals[cause] / waited_s)} {CAUSE_NAMES[cause]}",
+        )
         for cause in shown
         if totals[cause] > 0.0
     ]
@@ -250,7 +355,7 @@ def heat_map(facts: Facts) -> Markup:
     cells = steps.held_by_row(held, len(names), facts.start_s, facts.end_s, _HEAT_COLUMNS) / gpus[:, None]
     single = len(names) == facts.nodes
     what = "node" if single else "group of nodes"
-    caption = f"One row per {what}, time from left to right; the darker, the larger the share of its GPUs allocated."
+    caption = f"One row per {what}, time from left to right; the stronger the colour, the larger the share of its GPUs allocated."
     time = svg.time_axis(facts.start_s, facts.end_s)
     height = max(60, len(names) * (14 if len(names) <= 24 else 8 if len(names) <= 48 else 6))
     drawing = svg.plot(
@@ -259,22 +364,46 @@ def heat_map(facts: Facts) -> Markup:
     )  # fmt: skip
     scale = [element("i", class_=f"swatch h{level}") for level in range(_HEAT_LEVELS + 1)]
     key = element("p", "idle ", *scale, " all GPUs allocated", class_="scale")
-    return captioned(f"Which nodes were used: {words.count(facts.nodes, 'node')}", caption, key, element("div", _heat_labels(names), drawing, class_="heat"))
+    return captioned(
+        f"Which nodes were used: {words.count(facts.nodes, 'node')}",
+        caption,
+        key,
+        element("div", _heat_labels(names), drawing, class_="heat"),
+    )
 
 
-def heat_rows(nodes: pl.DataFrame) -> tuple[list[str], pl.DataFrame, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+def heat_rows(
+    nodes: pl.DataFrame,
+) -> tuple[list[str], pl.DataFrame, np.ndarray[tuple[int], np.dtype[np.float64]]]:
     """The rows of the heat map: nodes if they are few, else racks, else groups of neighbouring racks.
 
     Gives the rows' names, a table from `node` to `row`, and the GPUs of each row.
     """
     keyed = nodes.with_row_index("place")
     if len(nodes) > _HEAT_ROWS:
-        racks = keyed.group_by("pool", "rack", maintain_order=True).agg(pl.col("place").min().alias("first")).with_row_index("rack_place")
+        racks = (
+            keyed.group_by("pool", "rack", maintain_order=True)
+            .agg(pl.col("place").min().alias("first"))
+            .with_row_index("rack_place")
+        )
         per_row = math.ceil(len(racks) / _HEAT_ROWS)
-        keyed = keyed.join(racks, on=["pool", "rack"], nulls_equal=True, maintain_order="left").with_columns((pl.col("rack_place") // per_row).alias("row"))
+        keyed = keyed.join(racks, on=["pool", "rack"], nulls_equal=True, maintain_order="left").with_columns(
+            (pl.col("rack_place") // per_row).alias("row")
+        )
         first, last = pl.col("rack").first(), pl.col("rack").last()
-        rows = keyed.group_by("row").agg(first.cast(pl.String).alias("name"), last.cast(pl.String).alias("last"), pl.col("gpus").sum()).sort("row")
-        rows = rows.with_columns(pl.when(pl.col("name") == pl.col("last")).then("name").otherwise(pl.format("{} to {}", "name", "last")).alias("name"))
+        rows = (
+            keyed.group_by("row")
+            .agg(
+                first.cast(pl.String).alias("name"), last.cast(pl.String).alias("last"), pl.col("gpus").sum()
+            )
+            .sort("row")
+        )
+        rows = rows.with_columns(
+            pl.when(pl.col("name") == pl.col("last"))
+            .then("name")
+            .otherwise(pl.format("{} to {}", "name", "last"))
+            .alias("name")
+        )
     else:
         keyed = keyed.with_columns(pl.col("place").alias("row"))
         rows = keyed.select("row", pl.col("node").alias("name"), "gpus")
@@ -285,7 +414,9 @@ def heat_rows(nodes: pl.DataFrame) -> tuple[list[str], pl.DataFrame, np.ndarray[
 def _heat_paths(cells: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[Markup]:
     """One path per level, with equal neighbours in a row drawn as one."""
     levels = np.ceil(np.clip(cells, 0.0, 1.0) * _HEAT_LEVELS - 1e-6).astype(int)
-    found: dict[int, tuple[list[int], list[int], list[int]]] = {level: ([], [], []) for level in range(_HEAT_LEVELS + 1)}
+    found: dict[int, tuple[list[int], list[int], list[int]]] = {
+        level: ([], [], []) for level in range(_HEAT_LEVELS + 1)
+    }
     for row, line in enumerate(levels):
         starts = np.flatnonzero(np.diff(line, prepend=-1))
         for first, after in pairwise([*starts.tolist(), len(line)]):
@@ -293,7 +424,11 @@ def _heat_paths(cells: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> lis
             columns.append(first)
             rows.append(row)
             lengths.append(after - first)
-    return [element("path", d=svg.cells_path(*runs), class_=f"h{level}") for level, runs in found.items() if runs[0]]
+    return [
+        element("path", d=svg.cells_path(*runs), class_=f"h{level}")
+        for level, runs in found.items()
+        if runs[0]
+    ]
 
 
 def _heat_titles(names: Sequence[str], cells: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Markup:
@@ -322,7 +457,13 @@ def _table(head: str, body: Sequence[str]) -> Markup:
 def table(columns: Mapping[str, str], rows: Sequence[Sequence[str]]) -> Markup:
     """A table of words and numbers: `columns` maps a heading to its class, `n` for numbers."""
     head = element("tr", *(element("th", name, class_=class_) for name, class_ in columns.items()))
-    body = [element("tr", *(element("td", cell, class_=class_) for cell, class_ in zip(row, columns.values(), strict=True))) for row in rows]
+    body = [
+        element(
+            "tr",
+            *(element("td", cell, class_=class_) for cell, class_ in zip(row, columns.values(), strict=True)),
+        )
+        for row in rows
+    ]
     return _table(head, body)
 
 
@@ -331,7 +472,9 @@ def tenants(facts: Facts) -> Markup:
     if len(facts.tenants) < 2:
         return Markup("")
     held = facts.accepted.group_by("tenant").agg(
-        pl.len().alias("jobs"), (pl.col("run_s") * pl.col("gpus")).sum().alias("gpu_s"), pl.col("preemptions").sum()
+        pl.len().alias("jobs"),
+        (pl.col("run_s") * pl.col("gpus")).sum().alias("gpu_s"),
+        pl.col("preemptions").sum(),
     )
     total = float(held["gpu_s"].sum()) or 1.0
     given = {tenant.name: tenant for tenant in facts.scenario.tenants}
@@ -360,7 +503,9 @@ def _fairness(facts: Facts) -> str:
     if jain:
         said.append(f"Jain's fairness index is {jain.said()} (1: all tenants served alike).")
     if worst:
-        said.append(f"The worst finish-time fairness is {worst.said()} (1: as fast as with an equal share of one's own).")
+        said.append(
+            f"The worst finish-time fairness is {worst.said()} (1: as fast as with an equal share of one's own)."
+        )
     return " ".join(said)
 
 

@@ -6,6 +6,7 @@ on. It says nothing of when it was made: the same run gives the same bytes.
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, TextIO
@@ -69,8 +70,8 @@ def _body(facts: Facts) -> Markup:
             element("p", "Capacity report", class_="over"),
             element("h1", facts.scenario.name),
             element("p", facts.scenario.description, class_="about"),
-            element("p", first, class_="lead"),
-            element("div", *(element("p", sentence) for sentence in rest), class_="told"),
+            element("p", unbroken(first), class_="lead"),
+            element("div", *(element("p", unbroken(sentence)) for sentence in rest), class_="told"),
             _numbers(facts),
             _objectives(facts),
             figures.gpu_time(facts),
@@ -84,11 +85,22 @@ def _body(facts: Facts) -> Markup:
     )
 
 
+def unbroken(sentence: str) -> str:
+    """A sentence whose numbers stay on one line with their units.
+
+    >>> unbroken("2 h 5 min or 3 %") == "2\N{NO-BREAK SPACE}h 5\N{NO-BREAK SPACE}min or 3\N{NO-BREAK SPACE}%"
+    True
+    """
+    return re.sub(
+        r"(?<=\d) (?=(?:%|d|h|min|s|ms|GPUs?|jobs?|nodes?)(?:\W|$))", "\N{NO-BREAK SPACE}", sentence
+    )
+
+
 def _numbers(facts: Facts) -> Markup:
     """The few numbers that everybody asks for first."""
     shown = (
         ("GPU time allocated", "occupancy"), ("GPU time asked for", "offered_load"), ("mean wait", "wait_mean_s"),
-        ("95 % of jobs waited at most", "wait_p95_s"), ("mean completion time", "jct_mean_s"), ("work done", "goodput_gpu_h"),
+        ("95 % waited at most", "wait_p95_s"), ("mean completion time", "jct_mean_s"), ("work done", "goodput_gpu_h"),
     )  # fmt: skip
     pieces = []
     for name, key in shown:
@@ -99,7 +111,11 @@ def _numbers(facts: Facts) -> Markup:
         if metric.interval:
             low, high = (words.in_unit(end, metric.unit) for end in metric.interval)
             interval = element("small", f"95 % interval {low} to {high}")
-        pieces.append(element("div", element("dt", name), element("dd", words.in_unit(metric.value, metric.unit), interval)))
+        pieces.append(
+            element(
+                "div", element("dt", name), element("dd", words.in_unit(metric.value, metric.unit), interval)
+            )
+        )
     return element("dl", *pieces, class_="numbers") if pieces else Markup("")
 
 
@@ -108,7 +124,12 @@ def _objectives(facts: Facts) -> Markup:
     if not facts.objectives:
         return Markup("")
     rows = [
-        (objective_text(objective), element("span", "met" if objective["met"] else "missed", class_="" if objective["met"] else "missed"))
+        (
+            objective_text(objective),
+            element(
+                "span", "met" if objective["met"] else "missed", class_="" if objective["met"] else "missed"
+            ),
+        )
         for objective in facts.objectives
     ]
     return element("section", element("h2", "Objectives"), figures.table({"objective": "", "": "n"}, rows))
@@ -116,8 +137,12 @@ def _objectives(facts: Facts) -> Markup:
 
 def _methods(facts: Facts) -> Markup:
     """How to read the numbers, what was left out, and the scenario itself."""
-    meanings = METRIC_MEANINGS | {f"cause: {CAUSE_NAMES[cause]}": meaning for cause, meaning in CAUSE_MEANINGS.items()}
-    terms = [element("div", element("dt", name), element("dd", meaning)) for name, meaning in meanings.items()]
+    meanings = METRIC_MEANINGS | {
+        f"cause: {CAUSE_NAMES[cause]}": meaning for cause, meaning in CAUSE_MEANINGS.items()
+    }
+    terms = [
+        element("div", element("dt", name), element("dd", meaning)) for name, meaning in meanings.items()
+    ]
     return element(
         "footer",
         element("h3", "What the words mean"),
@@ -126,7 +151,11 @@ def _methods(facts: Facts) -> Markup:
         element("ul", *(element("li", line) for line in left_out(facts))),
         element("h3", "How it was made"),
         element("p", _made(facts)),
-        element("details", element("summary", "The scenario, with every default"), element("pre", scenarios.dump(facts.scenario))),
+        element(
+            "details",
+            element("summary", "The scenario, with every default"),
+            element("pre", scenarios.dump(facts.scenario)),
+        ),
         class_="methods",
     )
 
@@ -136,7 +165,9 @@ def left_out(facts: Facts) -> list[str]:
     lines = [f"{reason}: {words.count(number, 'row')}" for reason, number in facts.left_out.items() if number]
     warm_up = len(facts.tables["jobs"]) - len(facts.jobs)
     if facts.start_s > 0.0:
-        lines.append(f"{words.count(warm_up, 'job')} submitted in the warm-up of {words.duration(facts.start_s)}: simulated, not counted")
+        lines.append(
+            f"{words.count(warm_up, 'job')} submitted in the warm-up of {words.duration(facts.start_s)}: simulated, not counted"
+        )
     return [*lines, *facts.notes] or ["Nothing."]
 
 

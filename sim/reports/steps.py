@@ -43,10 +43,14 @@ def columns_of(times_s: Floats, levels: Floats, start_s: float, end_s: float, co
     mean = np.diff(np.interp(edges_s, knots_s, areas)) / np.maximum(np.diff(edges_s), 1e-300)
     first = np.searchsorted(times_s, edges_s[:-1], side="right") - 1
     last = np.maximum(np.searchsorted(times_s, edges_s[1:], side="left"), first + 1)
-    return Columns(edges_s, mean, _reduced(np.minimum, levels, first, last), _reduced(np.maximum, levels, first, last))
+    return Columns(
+        edges_s, mean, _reduced(np.minimum, levels, first, last), _reduced(np.maximum, levels, first, last)
+    )
 
 
-def _reduced(how: np.ufunc, levels: Floats, first: npt.NDArray[np.intp], last: npt.NDArray[np.intp]) -> Floats:
+def _reduced(
+    how: np.ufunc, levels: Floats, first: npt.NDArray[np.intp], last: npt.NDArray[np.intp]
+) -> Floats:
     """Lowest or highest level in each slice `[first, last)`; no slice is empty."""
     padded = np.append(levels, levels[-1])
     slices = np.column_stack((first, last)).ravel()
@@ -66,7 +70,10 @@ def held_by_row(held: pl.DataFrame, rows: int, start_s: float, end_s: float, col
     row = np.tile(held["row"].to_numpy(), 2)
     gpus = held["gpus"].to_numpy().astype(np.float64)
     weight = np.concatenate((gpus, -gpus))
-    at = (np.clip(np.concatenate((held["start_s"].to_numpy(), held["end_s"].to_numpy())), start_s, end_s) - start_s) / width_s
+    at = (
+        np.clip(np.concatenate((held["start_s"].to_numpy(), held["end_s"].to_numpy())), start_s, end_s)
+        - start_s
+    ) / width_s
     column = np.minimum(at.astype(np.int64), columns)
     flat = row * (columns + 1) + column
     cells = rows * (columns + 1)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sim import units
 from sim.reports import words
 
 Floats = npt.NDArray[np.float64]
@@ -122,6 +123,17 @@ def linear_axis(high: float, low: float = 0.0, ticks: int = 4, most: float = mat
     return Axis(low, max(top, low + 1e-9), values, tuple(words.compact(value) for value in values))
 
 
+def capacity_axis(limit: int) -> Axis:
+    """From nothing to everything there is, in quarters where they are whole.
+
+    >>> capacity_axis(192).labels, capacity_axis(3).labels
+    (('0', '48', '96', '144', '192'), ('0', '1', '2', '3'))
+    """
+    parts = next(parts for parts in (4, 3, 5, 2, 1) if limit % parts == 0)
+    values = tuple(float(limit * part // parts) for part in range(parts + 1))
+    return Axis(0.0, float(limit), values, tuple(f"{value:,.0f}" for value in values))
+
+
 def _round_step(rough: float) -> float:
     """The next of 1, 2, 2.5 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(rough))
@@ -141,24 +153,41 @@ def time_axis(start_s: float, end_s: float, ticks: int = 8) -> Axis:
     ('0', '3 h', '6 h', '9 h', '12 h', '15 h', '18 h', '21 h', '1 d')
     """
     span_s = max(end_s - start_s, 1e-9)
-    step_s = next((step for step in _TIME_STEPS_S if step * ticks >= span_s), 31536000.0 * math.ceil(span_s / ticks / 31536000.0))
+    step_s = next(
+        (step for step in _TIME_STEPS_S if step * ticks >= span_s),
+        31536000.0 * math.ceil(span_s / ticks / 31536000.0),
+    )
     first = math.ceil(start_s / step_s - 1e-9)
     values = tuple(step_s * mark for mark in range(first, int(end_s / step_s + 1e-9) + 1))
-    return Axis(start_s, start_s + span_s, values, tuple(_clock(value, step_s) for value in values))
+    return Axis(start_s, start_s + span_s, values, tuple(_clock(value, step_s, end_s) for value in values))
 
 
-def _clock(seconds: float, step_s: float) -> str:
-    """A time of the run in the unit of its axis: "36 h" beside "42 h", "3 d" beside "4 d"."""
+def _clock(seconds: float, step_s: float, end_s: float) -> str:
+    """A time of the run in the unit of its axis: "1.5 d" beside "2 d" in a run of days."""
     if seconds == 0:
         return "0"
-    if step_s >= 86400.0 or seconds % 86400.0 == 0:
+    if step_s >= 43200.0 or (end_s >= 172800.0 and step_s >= 21600.0) or seconds % 86400.0 == 0:
         return f"{words.significant(seconds / 86400.0, 4)} d"
     if step_s >= 3600.0 or seconds % 3600.0 == 0:
         return f"{words.significant(seconds / 3600.0, 4)} h"
-    return words.duration(seconds)
+    return units.human_duration(seconds)
 
 
-_LOG_TIMES_S = (0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0, 2592000.0, 31536000.0)
+_LOG_TIMES_S = (
+    0.001,
+    0.01,
+    0.1,
+    1.0,
+    10.0,
+    60.0,
+    600.0,
+    3600.0,
+    21600.0,
+    86400.0,
+    604800.0,
+    2592000.0,
+    31536000.0,
+)
 
 
 def log_time_axis(low_s: float, high_s: float) -> Axis:
@@ -223,30 +252,46 @@ def share(place: float) -> str:
     return f"{number(place * 100.0)}%"
 
 
-def word(text: str, across: float, up: float, *, class_: str = "", anchor: str = "start", right: float = 0.0, down: float = 0.0) -> Markup:
+def word(
+    text: str,
+    across: float,
+    up: float,
+    *,
+    class_: str = "",
+    anchor: str = "start",
+    right: float = 0.0,
+    down: float = 0.0,
+) -> Markup:
     """A label at a place of the plot, moved by so many pixels."""
-    return element("text", text, x=share(across), y=share(1.0 - up), dx=right, dy=down, text_anchor=anchor, class_=class_)
+    return element(
+        "text", text, x=share(across), y=share(1.0 - up), dx=right, dy=down, text_anchor=anchor, class_=class_
+    )
 
 
-def level_lines(axis: Axis, unit: str) -> Markup:
-    """Thin lines across the plot at each tick, each with its value above its left end; the topmost names the unit."""
+def level_lines(axis: Axis) -> Markup:
+    """Thin lines across the plot at each tick, each with its value above its left end."""
     pieces = []
     for value, label in zip(axis.ticks, axis.labels, strict=True):
         at = axis.place(value)
-        pieces.append(element("line", x1="0", x2="100%", y1=share(1 - at), y2=share(1 - at), class_="grid" if at else "base"))
-        said = f"{label} {unit}".rstrip() if value == axis.ticks[-1] else label
-        pieces.append(word(said, 0.0, at, class_="tick", down=-4.0) if at else Markup(""))
+        pieces.append(
+            element(
+                "line", x1="0", x2="100%", y1=share(1 - at), y2=share(1 - at), class_="grid" if at else "base"
+            )
+        )
+        pieces.append(word(label, 0.0, at, class_="tick", down=-4.0) if at else Markup(""))
     return joined(pieces)
 
 
-def time_marks(axis: Axis) -> Markup:
-    """Ticks below the plot; every second one steps aside on a narrow page."""
+def time_marks(axis: Axis, every: int = 1) -> Markup:
+    """Ticks below the plot, one of `every`; of these every second one steps aside on a narrow page."""
     pieces = []
-    for order, (value, label) in enumerate(zip(axis.ticks, axis.labels, strict=True)):
+    for order, (value, label) in enumerate(list(zip(axis.ticks, axis.labels, strict=True))[::every]):
         at = axis.place(value)
         anchor = "start" if at < 0.03 else "end" if at > 0.97 else "middle"
         aside = " aside" if order % 2 else ""
-        pieces.append(element("line", x1=share(at), x2=share(at), y1="100%", y2="100%", class_="mark" + aside))
+        pieces.append(
+            element("line", x1=share(at), x2=share(at), y1="100%", y2="100%", class_="mark" + aside)
+        )
         pieces.append(word(label, at, 0.0, class_="tick" + aside, anchor=anchor, down=16.0))
     return joined(pieces)
 

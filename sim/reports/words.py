@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from sim import units
 
 _DURATIONS = (("d", 86400.0), ("h", 3600.0), ("min", 60.0))
+_ROUNDED_S = ((864000.0, 86400.0), (36000.0, 3600.0), (600.0, 60.0), (10.0, 1.0))
+"""From ten of a unit on, spans are rounded to it: the next smaller unit would be noise."""
 _PREFIXES = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3))
 
 
@@ -32,12 +34,14 @@ def percent(fraction: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A span of time in its two largest units.
+    """A span of time for reading: two units where the smaller still matters, otherwise one.
 
-    >>> duration(0.0), duration(42.0), duration(7500.0)
-    ('0 s', '42 s', '2 h 5 min')
+    >>> duration(0.0), duration(42.4), duration(7500.0), duration(51700.0), duration(1906.0)
+    ('0 s', '42 s', '2 h 5 min', '14 h', '32 min')
     """
-    return units.human_duration(seconds)
+    step_s = next((step for least, step in _ROUNDED_S if abs(seconds) >= least), 0.0)
+    rounded = round(seconds / step_s) * step_s if step_s else float(f"{seconds:.2g}")
+    return units.human_duration(rounded)
 
 
 def short_duration(seconds: float) -> str:
