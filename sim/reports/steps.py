@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from sim.statistics import running_integral
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -35,12 +37,9 @@ def columns_of(times_s: Floats, levels: Floats, start_s: float, end_s: float, co
     ([4.0, 6.0], [4.0, 4.0], [4.0, 8.0])
     """
     edges_s = np.linspace(start_s, end_s, columns + 1)
-    times_s = np.concatenate(([min(start_s, times_s[0] if len(times_s) else start_s) - 1.0], times_s))
-    levels = np.concatenate(([0.0], levels))
-    area = np.concatenate(([0.0], np.cumsum(levels[:-1] * np.diff(times_s))))
-    knots_s, areas = np.append(times_s, max(end_s, times_s[-1]) + 1.0), np.append(area, 0.0)
-    areas[-1] = area[-1] + levels[-1] * (knots_s[-1] - times_s[-1])
-    mean = np.diff(np.interp(edges_s, knots_s, areas)) / np.maximum(np.diff(edges_s), 1e-300)
+    times_s, levels = np.concatenate(([-np.inf], times_s)), np.concatenate(([0.0], levels))
+    area = running_integral(times_s[1:], levels[1:], edges_s) if len(times_s) > 1 else np.zeros(columns + 1)
+    mean = np.diff(area) / np.diff(edges_s)
     first = np.searchsorted(times_s, edges_s[:-1], side="right") - 1
     last = np.maximum(np.searchsorted(times_s, edges_s[1:], side="left"), first + 1)
     return Columns(
