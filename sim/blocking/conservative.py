@@ -1,0 +1,204 @@
+"""Conservative backfill: everybody has a promise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+
+from sim.blocking.queue import Blocking
+from sim.cluster import Pool
+from sim.partition import Site, earliest_end_first
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from sim.cluster import Gang, Placement
+    from sim.job import Job
+    from sim.partition import Partition
+    from sim.placement import PlacementRule
+
+
+class Conservative(Blocking):
+    """Every job is promised a start, on named nodes, when it is submitted: the earliest that delays no earlier promise.
+
+    When a job ends before its estimate, promises move forward one by one, in the order of the queue, and none moves
+    back (Mu'alem and Feitelson, IEEE TPDS 2001). When a job outlives its estimate, those whose GPUs it holds move back,
+    which is logged. Every such surprise plans the whole queue again, so runs with wrong estimates and long queues are
+    slow.
+    """
+
+    kind: Literal["conservative"] = "conservative"
+    reserves: ClassVar[bool] = True
+
+    def queue(self, partition: Partition) -> ConservativeQueue:
+        """An empty queue for a partition."""
+        partition.rank = earliest_end_first
+        return ConservativeQueue(partition)
+
+
+@dataclass(slots=True)
+class Plan:
+    """The promised start of a job and its place."""
+
+    job: Job
+    start_s: float
+    site: Site
+
+    @property
+    def end_s(self) -> float:
+        """When the job is expected to end if it starts as promised."""
+        return self.start_s + self.job.remaining_s
+
+
+class Profile:
+    """Free GPUs on each node of a pool from now on: a step function of time that ends in an endless step."""
+
+    def __init__(self, pool: Pool, now_s: float) -> None:
+        self.pool = pool
+        self.times_s = [now_s]
+        self.free: list[NDArray[np.int64]] = [np.array(pool.free, dtype=np.int64)]
+
+    def add(self, placement: Placement, sign: int, start_s: float, end_s: float) -> None:
+        """Free (+1) or hold (-1) GPUs over a span of time."""
+        first, last = self._cut(start_s), self._cut(end_s)
+        for step in range(first, last):
+            for node, gpus in placement:
+                self.free[step][node - self.pool.first_node] += sign * gpus
+
+    def _cut(self, at_s: float) -> int:
+        """The step that begins at a time; made where there is none."""
+        if at_s == np.inf:
+            return len(self.times_s)
+        step = int(np.searchsorted(self.times_s, at_s))
+        if step == len(self.times_s) or self.times_s[step] != at_s:
+            self.times_s.insert(step, at_s)
+            self.free.insert(step, self.free[step - 1].copy())
+        return step
+
+    def forget_before(self, now_s: float) -> None:
+        """Drop the past."""
+        step = self._cut(now_s)
+        del self.times_s[:step], self.free[:step]
+
+    def earliest(self, gang: Gang, run_s: float, rule: PlacementRule) -> tuple[float, Placement]:
+        """The earliest start at which one place stays free for the whole run, and that place."""
+        free = np.stack(self.free)
+        for step, start_s in enumerate(self.times_s):
+            after = int(np.searchsorted(self.times_s, start_s + run_s))
+            lowest = free[step : max(after, step + 1)].min(axis=0)
+            if lowest.clip(0).sum() < gang.gpus:
+                continue
+            placement = rule.find(_pool_with(self.pool, lowest), gang)
+            if placement is not None:
+                return start_s, placement
+        raise AssertionError("a job that the empty pool holds finds no place in an endless future")
+
+
+def _pool_with(pool: Pool, free: NDArray[np.int64]) -> Pool:
+    """The pool as if these GPUs were free on its nodes."""
+    trial = Pool(
+        pool.name,
+        pool.gpu,
+        pool.nodes,
+        pool.gpus_per_node,
+        pool.first_node,
+        pool.nodes_per_rack,
+        pool.nodes_per_domain,
+    )
+    trial.set_free([max(0, int(gpus)) for gpus in free])
+    return trial
+
+
+class ConservativeQueue:
+    """The plans of everybody who waits, and what they leave free over time."""
+
+    def __init__(self, partition: Partition) -> None:
+        self.partition = partition
+        self.plans: dict[int, Plan] = {}
+        self.unplanned: list[Job] = []
+        self.profiles: dict[str, Profile] = {}
+
+    def add(self, job: Job) -> None:
+        """A job waits."""
+        self.unplanned.append(job)
+
+    def settle(self, now_s: float, fresh: Sequence[Job], *, freed: bool) -> None:
+        """Plan the fresh jobs, start those whose promised time has come."""
+        del fresh, freed
+        partition = self.partition
+        late = [job for (end_s, *_), job in partition.running.irange(maximum=((now_s, np.inf),)) if end_s <= now_s]
+        if late:
+            self._plan_again(now_s, late[0])
+        elif partition.surprised:
+            self._move_forward(now_s)
+        elif not self.profiles:
+            self._build(now_s)
+        else:
+            for profile in self.profiles.values():
+                profile.forget_before(now_s)
+        partition.surprised = False
+        key = partition.order.key
+        for job in sorted(self.unplanned, key=lambda job: (key(job), job.index)):
+            self._promise(job)
+        self.unplanned.clear()
+        for plan in sorted(self.plans.values(), key=lambda plan: (plan.start_s, key(plan.job), plan.job.index)):
+            if plan.start_s > now_s:
+                break
+            del self.plans[plan.job.index]
+            partition.start(plan.job, plan.site, now_s)
+
+    def _build(self, now_s: float) -> None:
+        """Profiles of what the running jobs leave free."""
+        self.profiles = {pool.name: Profile(pool, now_s) for pool in self.partition.pools}
+        for end_s, _, job in self.partition.expected_ends(now_s):
+            if job.site is not None:
+                self.profiles[job.site.pool.name].add(job.site.placement, +1, end_s, np.inf)
+
+    def _promise(self, job: Job) -> Plan:
+        """Reserve the earliest start; the first pool wins a tie."""
+        best: Plan | None = None
+        for pool, gang in job.shape.options:
+            start_s, placement = self.profiles[pool.name].earliest(gang, job.remaining_s, self.partition.rule)
+            if best is None or start_s < best.start_s:
+                best = Plan(job, start_s, Site(pool, gang, placement))
+        if best is None:
+            raise AssertionError(f"{job} has no pool")
+        self._hold(best, -1)
+        self.plans[job.index] = best
+        return best
+
+    def _hold(self, plan: Plan, sign: int) -> None:
+        self.profiles[plan.site.pool.name].add(plan.site.placement, sign, plan.start_s, plan.end_s)
+
+    def _in_order(self) -> list[Plan]:
+        return sorted(self.plans.values(), key=lambda plan: (plan.start_s, plan.job.index))
+
+    def _move_forward(self, now_s: float) -> None:
+        """GPUs came free before they were expected: each job in turn may take an earlier start, none a later one."""
+        self._build(now_s)
+        plans = self._in_order()
+        for plan in plans:
+            self._hold(plan, -1)
+        for plan in plans:
+            self._hold(plan, +1)
+            self._promise(plan.job)
+
+    def _plan_again(self, now_s: float, late: Job) -> None:
+        """A job has outlived its estimate: plan everybody anew, in the order of the old promises."""
+        self._build(now_s)
+        for plan in self._in_order():
+            renewed = self._promise(plan.job)
+            if renewed.start_s > plan.start_s:
+                self.partition.log.moved_reservations.append(
+                    (now_s, plan.job.index, plan.start_s, renewed.start_s, late.index)
+                )
+
+    def jobs(self) -> Iterator[Job]:
+        """Everybody who waits."""
+        for plan in self.plans.values():
+            yield plan.job
+        yield from self.unplanned

@@ -1,0 +1,273 @@
+"""EASY backfill: the head has a promise, others may run if they keep it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from sim.blocking.backlog import Backlog, Entry
+from sim.blocking.queue import Blocking
+from sim.cluster import Gang
+from sim.partition import earliest_end_first
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sim.cluster import Placement, Pool
+    from sim.job import Job
+    from sim.partition import Partition, Shape, Site
+
+
+class Easy(Blocking):
+    """The first job that does not fit is promised the earliest time at which the running jobs' estimates free its GPUs.
+
+    Another may start before it only if it ends by then or uses GPUs that the promise leaves over (Lifka, JSSPP 1995).
+    The promise names nodes, so it holds for gangs on nodes too, and the job that has it keeps it until it starts,
+    even if the order would now put another job first. When a running job outlives its estimate the promise moves,
+    and the move is logged with the job that caused it.
+    """
+
+    kind: Literal["easy"] = "easy"
+    reserves: ClassVar[bool] = True
+
+    def queue(self, partition: Partition) -> EasyQueue:
+        """An empty queue for a partition."""
+        partition.rank = earliest_end_first
+        return EasyQueue(partition)
+
+
+@dataclass(slots=True)
+class Promise:
+    """The reserved start of a job, and what other jobs may still use of its nodes after that start."""
+
+    job: Job
+    start_s: float
+    pool: Pool
+    spare_gpus: int
+    """GPUs of the pool that are free at the start besides those promised."""
+    spare: dict[int, int]
+    """The same by node, for the nodes of the promise; empty where any GPUs will do."""
+
+
+class EasyQueue:
+    """A backlog per shape and the promise to the head."""
+
+    def __init__(self, partition: Partition) -> None:
+        self.partition = partition
+        self.lines: dict[Shape, Backlog] = {}
+        self.promise: Promise | None = None
+
+    def add(self, job: Job) -> None:
+        """A job waits."""
+        self.lines.setdefault(job.shape, Backlog()).add(self._entry(job))
+
+    def _entry(self, job: Job) -> Entry:
+        return (self.partition.order.key(job), job.index, job)
+
+    def settle(self, now_s: float, fresh: Sequence[Job], *, freed: bool) -> None:
+        """Start heads while they fit, keep or make the promise, then backfill."""
+        promised = self.promise is not None
+        if freed or not promised:
+            self._start_heads(now_s)
+        if self.promise is None:
+            return
+        if freed or not promised:
+            if self.partition.surprised or now_s >= self.promise.start_s:
+                self._renew(now_s)
+            self._backfill(now_s)
+        else:
+            for job in sorted(fresh, key=self._entry):
+                self._try_fresh(job, now_s)
+
+    # ---- heads
+
+    def _start_heads(self, now_s: float) -> None:
+        """Start jobs in order until one does not fit; that one has the promise."""
+        while (job := self._next()) is not None:
+            site = self.partition.find(job)
+            if site is None:
+                if self.promise is None:
+                    self.promise = self._reserve(job, now_s)
+                return
+            self.promise = None
+            self._start(job, site, now_s)
+
+    def _next(self) -> Job | None:
+        """Who is served next: the job with the promise, else the first in order whose tenant may start it."""
+        if self.promise is not None:
+            return self.promise.job
+        partition = self.partition
+        lines = [line for shape, line in self.lines.items() if line and partition.allows(shape)]
+        if not lines:
+            return None
+        if partition.order.by_tenant:
+            share, capacity = partition.order.share, partition.capacity
+            first = min(
+                (line.first() for line in lines), key=lambda e: (share(e[2].account, capacity), e[1])
+            )
+        else:
+            first = min(line.first() for line in lines)
+        return first[2]
+
+    def _start(self, job: Job, site: Site, now_s: float) -> None:
+        self.lines[job.shape].remove(self._entry(job))
+        self.partition.start(job, site, now_s)
+
+    # ---- the promise
+
+    def _renew(self, now_s: float) -> None:
+        """Make the promise again after GPUs were freed: earlier than expected it may improve, later it moves."""
+        promise = self.promise
+        if promise is None:
+            return
+        self.partition.surprised = False
+        renewed = self._reserve(promise.job, now_s)
+        if renewed.start_s > promise.start_s:
+            late = self.partition.running[0][1]
+            self.partition.log.moved_reservations.append(
+                (now_s, promise.job.index, promise.start_s, renewed.start_s, late.index)
+            )
+        self.promise = renewed
+
+    def _reserve(self, job: Job, now_s: float) -> Promise:
+        promises = [self._reserve_in(job, pool, gang, now_s) for pool, gang in job.shape.options]
+        return min(promises, key=lambda promise: promise.start_s)
+
+    def _reserve_in(self, job: Job, pool: Pool, gang: Gang, now_s: float) -> Promise:
+        """The earliest moment at which the job fits this pool, tried out on the pool itself, which is left as it was."""
+        rule = self.partition.rule
+        ended: list[Job] = []
+        start_s = now_s
+        expected = self._expected_ends(pool, now_s)
+        ahead = next(expected, None)
+        while not (pool.free_gpus >= gang.gpus and rule.fits(pool, gang)):
+            if ahead is None:
+                raise AssertionError(f"{job} does not fit its pool when it is empty")
+            start_s = ahead[0]
+            self._hand_back(ahead[2], ended)
+            ahead = next(expected, None)
+        placement = rule.find(pool, gang)
+        if placement is None:
+            raise AssertionError(f"{job} fits but finds no place")
+        first, spare = pool.first_node, {}
+        if not rule.anywhere:
+            spare = {node: pool.free[node - first] - gpus for node, gpus in placement}
+        spare_gpus = pool.free_gpus - gang.gpus
+        for other in ended:
+            if other.site is not None:
+                pool.take(other.site.placement, other.site.gang)
+        return Promise(job, start_s, pool, spare_gpus, spare)
+
+    def _hand_back(self, job: Job, ended: list[Job]) -> None:
+        if job.site is not None:
+            job.site.pool.give(job.site.placement, job.site.gang)
+            ended.append(job)
+
+    def _expected_ends(self, pool: Pool, now_s: float) -> Iterator[tuple[float, int, Job]]:
+        """Running jobs of the pool by expected end. One past its estimate is expected to go on for as long again."""
+        for end_s, index, job in self.partition.expected_ends(now_s):
+            if job.site is not None and job.site.pool is pool:
+                yield end_s, index, job
+
+    # ---- the others
+
+    def _backfill(self, now_s: float) -> None:
+        """Start others, in order, as long as the promise stands."""
+        promise = self.promise
+        if promise is None:
+            return
+        lines = [shape for shape, line in self.lines.items() if line and self.partition.fits(shape)]
+        while lines:
+            found = [entry for shape in lines if (entry := self._candidate(shape, promise, now_s)) is not None]
+            if not found:
+                return
+            job = self._first_of(found)[2]
+            site = self._place_beside(job, promise, now_s)
+            if site is None:
+                lines.remove(job.shape)
+                continue
+            self._start(job, site, now_s)
+            lines = [shape for shape in lines if self.lines[shape] and self.partition.fits(shape)]
+
+    def _first_of(self, entries: list[Entry]) -> Entry:
+        order = self.partition.order
+        if not order.by_tenant:
+            return min(entries)
+        return min(entries, key=lambda e: (order.share(e[2].account, self.partition.capacity), e[1]))
+
+    def _candidate(self, shape: Shape, promise: Promise, now_s: float) -> Entry | None:
+        """The first job of a shape that the promise allows to start now."""
+        if not self.partition.allows(shape):
+            return None
+        line = self.lines[shape]
+        if self._fits_beside(shape, promise):
+            return line.first_within(math.inf, promise.job)
+        return line.first_within(_latest(now_s, promise.start_s), promise.job)
+
+    def _try_fresh(self, job: Job, now_s: float) -> None:
+        promise = self.promise
+        if promise is not None and self.partition.fits(job.shape) and self.partition.allows(job.shape):
+            site = self._place_beside(job, promise, now_s)
+            if site is not None:
+                self._start(job, site, now_s)
+
+    def _place_beside(self, job: Job, promise: Promise, now_s: float) -> Site | None:
+        """A place for a job that ends before the promise, or that leaves alone what was promised."""
+        if job.remaining_s <= _latest(now_s, promise.start_s):
+            return self.partition.find(job)
+        if not self._fits_beside(job.shape, promise):
+            return None
+        held = self._hold(promise)
+        site = self.partition.find(job)
+        self._let_go(promise, held)
+        if site is not None and site.pool is promise.pool:
+            promise.spare_gpus -= job.gpus
+            for node, gpus in site.placement:
+                if node in promise.spare:
+                    promise.spare[node] -= gpus
+        return site
+
+    def _fits_beside(self, shape: Shape, promise: Promise) -> bool:
+        """Whether a job that outlasts the promised start fits without what was promised."""
+        account = promise.job.account
+        if shape.account is account and account.gpus + shape.gpus + promise.job.gpus > account.limit_gpus:
+            return False
+        if shape.gpus > promise.spare_gpus and all(pool is promise.pool for pool, _ in shape.options):
+            return False
+        held = self._hold(promise)
+        fits = self.partition.fits(shape)
+        self._let_go(promise, held)
+        return fits
+
+    def _hold(self, promise: Promise) -> Placement:
+        """Take the GPUs that are free now but promised for later."""
+        pool = promise.pool
+        free, first = pool.free, pool.first_node
+        held = tuple(
+            (node, free[node - first] - spare)
+            for node, spare in promise.spare.items()
+            if free[node - first] > spare
+        )
+        pool.take(held, _HELD)
+        return held
+
+    def _let_go(self, promise: Promise, held: Placement) -> None:
+        promise.pool.give(held, _HELD)
+
+    def jobs(self) -> Iterator[Job]:
+        """Everybody who waits."""
+        for line in self.lines.values():
+            yield from line
+
+
+def _latest(now_s: float, start_s: float) -> float:
+    """The longest run that, started now, ends by the promised start; exact where the subtraction rounds."""
+    longest_s = start_s - now_s
+    while now_s + longest_s > start_s:
+        longest_s = math.nextafter(longest_s, -math.inf)
+    return longest_s
+
+
+_HELD = Gang(0, ())
+"""GPUs that are held for a promise; they need no cores."""

@@ -1,0 +1,124 @@
+"""Greedy: whoever fits may pass those who do not."""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, Literal
+
+from sim.blocking.queue import Blocking
+from sim.preemption import place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sim.job import Job
+    from sim.partition import Partition, Shape
+
+
+class Greedy(Blocking):
+    """Jobs in order, those that do not fit skipped. A wide job may wait for as long as narrow ones keep coming.
+
+    Where the order preempts, a job also fits when it can displace running jobs of worse rank; this is the greedy grant
+    over running and waiting jobs together.
+    """
+
+    kind: Literal["greedy"] = "greedy"
+
+    def queue(self, partition: Partition) -> GreedyQueue:
+        """An empty queue for a partition."""
+        return GreedyQueue(partition)
+
+
+class GreedyQueue:
+    """A heap per shape: when the first of a shape does not fit, no other of that shape does."""
+
+    def __init__(self, partition: Partition) -> None:
+        self.partition = partition
+
+    def add(self, job: Job) -> None:
+        """A job waits."""
+        heappush(job.shape.line, (self.partition.order.key(job), job.index, job))
+
+    def settle(self, now_s: float, fresh: Sequence[Job], *, freed: bool) -> None:
+        """Start whoever fits, in order."""
+        partition = self.partition
+        if freed:
+            shapes: Iterable[Shape] = partition.shapes.values()
+        elif len(fresh) == 1:
+            shape = fresh[0].shape
+            if _head(shape) is fresh[0]:
+                self._start_line(shape, now_s)
+            return
+        else:
+            shapes = dict.fromkeys(job.shape for job in fresh)
+        heads = [shape for shape in shapes if shape.line and self._may_fit(shape) and _head(shape) is not None]
+        if partition.order.by_tenant:
+            self._by_share(heads, now_s)
+        elif len(heads) == 1:
+            self._start_line(heads[0], now_s)
+        else:
+            self._in_order(heads, now_s)
+
+    def _may_fit(self, shape: Shape) -> bool:
+        """Cheap test that keeps hopeless shapes out; it may say yes in vain."""
+        partition = self.partition
+        if partition.preempts or partition.reclaims:
+            return True
+        gpus = shape.gpus
+        return any(pool.free_gpus >= gpus for pool, _ in shape.options)
+
+    def _start_line(self, shape: Shape, now_s: float) -> None:
+        """Start jobs of one shape until one does not fit."""
+        while (job := _head(shape)) is not None and self._start(job, now_s):
+            pass
+
+    def _in_order(self, shapes: list[Shape], now_s: float) -> None:
+        """Start jobs of several shapes by key; a shape is out once its first job does not fit."""
+        heads = [(*shape.line[0], shape) for shape in shapes]
+        heapify(heads)
+        while heads:
+            _, _, job, shape = heappop(heads)
+            if self._start(job, now_s) and _head(shape) is not None:
+                heappush(heads, (*shape.line[0], shape))
+
+    def _by_share(self, shapes: list[Shape], now_s: float) -> None:
+        """Start jobs by the share of their tenant, which each start changes."""
+        share, capacity = self.partition.order.share, self.partition.capacity
+        while shapes:
+            shape = min(
+                shapes, key=lambda each: (share(each.line[0][2].account, capacity), each.line[0][1])
+            )
+            if not self._start(shape.line[0][2], now_s) or _head(shape) is None:
+                shapes.remove(shape)
+
+    def _start(self, job: Job, now_s: float) -> bool:
+        site = place(self.partition, job, now_s)
+        if site is None:
+            return False
+        heappop(job.shape.line)
+        self.partition.start(job, site, now_s)
+        return True
+
+    def jobs(self) -> Iterator[Job]:
+        """Everybody who waits."""
+        for shape in self._all_shapes():
+            for _, _, job in shape.line:
+                if job.shape is shape:
+                    yield job
+
+    def _all_shapes(self) -> Iterator[Shape]:
+        for shape in self.partition.shapes.values():
+            yield shape
+            if shape.relaxed is not None:
+                yield shape.relaxed
+
+
+def _head(shape: Shape) -> Job | None:
+    """The first job of a shape's line; entries of jobs that have since changed their shape are dropped."""
+    line = shape.line
+    while line:
+        job = line[0][2]
+        if job.shape is shape:
+            return job
+        heappop(line)
+    return None

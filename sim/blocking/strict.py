@@ -1,0 +1,74 @@
+"""Strict order: nobody passes the head."""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Literal
+
+from sim.blocking.queue import Blocking
+from sim.preemption import place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sim.job import Job
+    from sim.partition import Partition
+    from sim.policies import Key
+    from sim.tenancy import Account
+
+
+class Strict(Blocking):
+    """When the first job of the queue does not fit, everybody waits behind it.
+
+    A tenant at its quota does not hold up the others; inside a tenant the order stays strict.
+    """
+
+    kind: Literal["strict"] = "strict"
+
+    def queue(self, partition: Partition) -> StrictQueue:
+        """An empty queue for a partition."""
+        return StrictQueue(partition)
+
+
+class StrictQueue:
+    """One line, or one line a tenant where tenants are told apart."""
+
+    def __init__(self, partition: Partition) -> None:
+        self.partition = partition
+        self.lines: dict[Account | None, list[tuple[Key, int, Job]]] = {}
+
+    def add(self, job: Job) -> None:
+        """A job waits."""
+        entry = (self.partition.order.key(job), job.index, job)
+        heappush(self.lines.setdefault(job.shape.account, []), entry)
+
+    def settle(self, now_s: float, fresh: Sequence[Job], *, freed: bool) -> None:
+        """Start heads until one does not fit."""
+        del fresh, freed
+        partition = self.partition
+        while (line := self._first_line()) is not None:
+            job = line[0][2]
+            site = place(partition, job, now_s)
+            if site is None:
+                return
+            heappop(line)
+            partition.start(job, site, now_s)
+
+    def _first_line(self) -> list[tuple[Key, int, Job]] | None:
+        """The line whose head is served next: of the tenant with the smallest share, else of the smallest key."""
+        partition = self.partition
+        if not partition.apart:
+            return self.lines.get(None) or None
+        open_lines = [line for line in self.lines.values() if line and partition.allows(line[0][2].shape)]
+        if not partition.order.by_tenant:
+            return min(open_lines, key=lambda line: line[0][:2], default=None)
+        share, capacity = partition.order.share, partition.capacity
+        return min(
+            open_lines, key=lambda line: (share(line[0][2].account, capacity), line[0][1]), default=None
+        )
+
+    def jobs(self) -> Iterator[Job]:
+        """Everybody who waits."""
+        for line in self.lines.values():
+            for _, _, job in line:
+                yield job

@@ -1,0 +1,231 @@
+"""Who holds which GPU: pools of equal nodes, the free GPUs on each, and gangs that need them. No clock.
+
+Free GPUs are indexed so that the cost of a placement does not grow with the fleet. A pool keeps, for each number of
+free GPUs, the set of nodes that have exactly so many, as the bits of one integer (bit n = the pool's node n). "The
+fullest node on which 4 GPUs still fit, lowest index first" is then two bit operations, on ten nodes or ten thousand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+Placement: TypeAlias = tuple[tuple[int, int], ...]
+"""GPUs of one gang: (node index in the fleet, GPUs held there), one pair per node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gang:
+    """GPUs that must be held together, cut into the pieces that must each lie on one node of a given pool.
+
+    `parts` are (GPUs on the node, number of such nodes), widest first: 20 GPUs on nodes of 8 are ((8, 2), (4, 1)).
+    `local` asks the placement for its best locality now; a gang that has waited long enough is no longer local.
+    Host demand is per GPU, in cores and bytes, and 0 where the job states none.
+    """
+
+    gpus: int
+    parts: tuple[tuple[int, int], ...]
+    local: bool = False
+    cpus_per_gpu: float = 0.0
+    memory_bytes_per_gpu: float = 0.0
+
+    @property
+    def needs_host(self) -> bool:
+        """Whether cores or host memory limit where the gang fits."""
+        return self.cpus_per_gpu > 0 or self.memory_bytes_per_gpu > 0
+
+
+def parts_of(gpus: int, gpus_per_node: int, nodes: int | None) -> tuple[tuple[int, int], ...]:
+    """Pieces of a gang: whole nodes and one rest, or as even as possible on the number of nodes that the user asked.
+
+    >>> parts_of(20, 8, None), parts_of(4, 8, None), parts_of(20, 8, 3)
+    (((8, 2), (4, 1)), ((4, 1),), ((7, 2), (6, 1)))
+    """
+    if nodes is None:
+        whole, rest = divmod(gpus, gpus_per_node)
+        pieces = ((gpus_per_node, whole), (rest, 1 if rest else 0))
+    else:
+        small, wider = divmod(gpus, nodes)
+        pieces = ((small + 1, wider), (small, nodes - wider))
+    return tuple((width, count) for width, count in pieces if width and count)
+
+
+def lowest_bit(bits: int) -> int:
+    """Index of the lowest set bit: the first node of a set of nodes."""
+    return (bits & -bits).bit_length() - 1
+
+
+def iterate_bits(bits: int) -> Iterator[int]:
+    """The nodes of a set, in order of index."""
+    while bits:
+        low = bits & -bits
+        yield low.bit_length() - 1
+        bits ^= low
+
+
+@dataclass(slots=True)
+class Host:
+    """Cores and memory of each node of a pool that states them; infinite where the pool does not."""
+
+    free_cpus: list[float]
+    free_memory_bytes: list[float]
+
+
+@dataclass(slots=True, eq=False)
+class Pool:
+    """Equal nodes of one GPU kind that one partition may use, with the free GPUs on each.
+
+    `first_node` is the fleet-wide index of the pool's first node. Racks and scale-up domains are sets of nodes.
+    """
+
+    name: str
+    gpu: str
+    nodes: int
+    gpus_per_node: int
+    first_node: int = 0
+    nodes_per_rack: int = 0
+    nodes_per_domain: int = 1
+    cpus_per_node: float = math.inf
+    memory_bytes_per_node: float = math.inf
+    free: list[int] = field(init=False)
+    """Free GPUs of each node, by index in the pool."""
+    buckets: list[int] = field(init=False)
+    """`buckets[k]`: set of the nodes with exactly k free GPUs."""
+    levels: int = field(init=False)
+    """Set of the k whose bucket is not empty."""
+    free_gpus: int = field(init=False)
+    racks: tuple[int, ...] = field(init=False)
+    """Set of nodes of each rack."""
+    domains: tuple[int, ...] = field(init=False)
+    """Set of nodes of each scale-up domain."""
+    host: Host | None = field(init=False, default=None)
+    _bit: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.free = [self.gpus_per_node] * self.nodes
+        self.buckets = [0] * self.gpus_per_node + [(1 << self.nodes) - 1]
+        self.levels = 1 << self.gpus_per_node
+        self.free_gpus = self.nodes * self.gpus_per_node
+        self._bit = [1 << node for node in range(self.nodes)]
+        self.racks = _groups(self.nodes, self.nodes_per_rack or self.nodes)
+        self.domains = _groups(self.nodes, self.nodes_per_domain)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs in the pool, free or held."""
+        return self.nodes * self.gpus_per_node
+
+    @property
+    def states_host(self) -> bool:
+        """Whether the pool says how many cores or how much memory a node has."""
+        return math.isfinite(self.cpus_per_node) or math.isfinite(self.memory_bytes_per_node)
+
+    def holds(self, gang: Gang) -> bool:
+        """Whether the gang fits when the pool is empty."""
+        wide_enough = gang.parts[0][0] <= self.gpus_per_node
+        enough_nodes = sum(count for _, count in gang.parts) <= self.nodes
+        cpus = gang.cpus_per_gpu * gang.parts[0][0] <= self.cpus_per_node
+        memory = gang.memory_bytes_per_gpu * gang.parts[0][0] <= self.memory_bytes_per_node
+        return wide_enough and enough_nodes and cpus and memory
+
+    def nodes_with(self, gpus: int) -> int:
+        """Set of the nodes that have at least so many free GPUs."""
+        nodes = 0
+        for bucket in self.buckets[gpus:]:
+            nodes |= bucket
+        return nodes
+
+    def able(self, gang: Gang, gpus: int) -> int:
+        """Set of the nodes with the GPUs, cores and memory for a part of the gang that is so many GPUs wide."""
+        nodes = self.nodes_with(gpus)
+        if self.host is None or not gang.needs_host:
+            return nodes
+        cpus, memory = gang.cpus_per_gpu * gpus, gang.memory_bytes_per_gpu * gpus
+        free_cpus, free_memory = self.host.free_cpus, self.host.free_memory_bytes
+        return sum(1 << n for n in iterate_bits(nodes) if free_cpus[n] >= cpus and free_memory[n] >= memory)
+
+    def fits(self, gang: Gang) -> bool:
+        """Whether every part finds a node now, wherever it may be.
+
+        Parts are nested (a node that takes a wide part also takes a narrow one), so it is enough that for each width
+        at least as many nodes have room as there are parts of that width or wider.
+        """
+        if len(gang.parts) == 1 and gang.parts[0][1] == 1 and not (self.host and gang.needs_host):
+            return self.levels >> gang.gpus != 0
+        needed = 0
+        for width, count in gang.parts:
+            needed += count
+            if self.able(gang, width).bit_count() < needed:
+                return False
+        return True
+
+    def take(self, placement: Placement, gang: Gang) -> None:
+        """Hold the GPUs of a placement; it is our bug if they are not free."""
+        buckets, free, first = self.buckets, self.free, self.first_node
+        for fleet_node, gpus in placement:
+            node = fleet_node - first
+            before = free[node]
+            after = before - gpus
+            if after < 0:
+                raise AssertionError(f"node {node} of {self.name} has {before} free GPUs, {gpus} were taken")
+            free[node] = after
+            bit = self._bit[node]
+            left = buckets[before] ^ bit
+            buckets[before] = left
+            if not left:
+                self.levels ^= 1 << before
+            buckets[after] |= bit
+            self.levels |= 1 << after
+            self.free_gpus -= gpus
+        if self.host is not None:
+            self._charge_host(placement, gang, -1)
+
+    def give(self, placement: Placement, gang: Gang) -> None:
+        """Free the GPUs of a placement that was taken."""
+        buckets, free, first = self.buckets, self.free, self.first_node
+        for fleet_node, gpus in placement:
+            node = fleet_node - first
+            before = free[node]
+            after = before + gpus
+            if after > self.gpus_per_node:
+                raise AssertionError(f"node {node} of {self.name} was given {gpus} GPUs that nobody held")
+            free[node] = after
+            bit = self._bit[node]
+            left = buckets[before] ^ bit
+            buckets[before] = left
+            if not left:
+                self.levels ^= 1 << before
+            buckets[after] |= bit
+            self.levels |= 1 << after
+            self.free_gpus += gpus
+        if self.host is not None:
+            self._charge_host(placement, gang, +1)
+
+    def set_free(self, free: list[int]) -> None:
+        """Declare how many GPUs are free on each node: for trying out a future on a pool made for it."""
+        self.free = free
+        self.buckets = [0] * (self.gpus_per_node + 1)
+        for node, gpus in enumerate(free):
+            self.buckets[gpus] |= self._bit[node]
+        self.levels = sum(1 << gpus for gpus, nodes in enumerate(self.buckets) if nodes)
+        self.free_gpus = sum(free)
+
+    def track_host(self) -> None:
+        """Count cores and memory too; asked for when a job states what it needs of them."""
+        self.host = Host([self.cpus_per_node] * self.nodes, [self.memory_bytes_per_node] * self.nodes)
+
+    def _charge_host(self, placement: Placement, gang: Gang, sign: int) -> None:
+        host = self.host
+        if host is None or not gang.needs_host:
+            return
+        for fleet_node, gpus in placement:
+            node = fleet_node - self.first_node
+            host.free_cpus[node] += sign * gang.cpus_per_gpu * gpus
+            host.free_memory_bytes[node] += sign * gang.memory_bytes_per_gpu * gpus
+
+
+def _groups(nodes: int, size: int) -> tuple[int, ...]:
+    starts = range(0, nodes, size)
+    return tuple(((1 << min(size, nodes - start)) - 1) << start for start in starts)

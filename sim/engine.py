@@ -1,0 +1,246 @@
+"""The simulation: SimPy holds the clock, the desks of the partitions decide, the log keeps the facts.
+
+At one moment completions free GPUs first, then jobs arrive, then each partition that was touched decides once. Jobs
+that only take time need no process of their own: an alarm on SimPy's clock ends each run.
+"""
+
+from __future__ import annotations
+
+import gc
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from heapq import heappush
+from typing import TYPE_CHECKING, Final
+
+import simpy
+
+from sim.job import Job
+from sim.log import Log, Outcome
+from sim.partition import Request
+from sim.scheduler import Desk, SchedulerSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import polars as pl
+
+    from sim.partition import Shape
+    from sim.tenancy import Account
+
+ENDS: Final = 0
+ARRIVES: Final = 1
+"""Order of what happens at one moment; decisions follow when nothing else is left of the moment."""
+
+
+class Clock(simpy.Environment):
+    """SimPy's environment with alarms at absolute times, so that no time is rounded by adding a delay to now."""
+
+    def at(self, time_s: float, order: int, alarm: Alarm) -> None:
+        """Ring an alarm at a time; among alarms of one moment the lower order rings first."""
+        heappush(self._queue, (time_s, order, next(self._eid), alarm))
+
+    def pending(self) -> Iterator[simpy.Event]:
+        """What has not rung yet, in no particular order."""
+        return (entry[3] for entry in self._queue)
+
+
+class Alarm(simpy.Event):
+    """Something that will happen to a job, or to nobody in particular."""
+
+    def __init__(self, clock: Clock, action: Callable[[Alarm], None], job: Job | None = None) -> None:
+        self.env = clock
+        self.callbacks = [action]  # type: ignore[list-item]  SimPy's own type says any event, this is an alarm
+        self._value = None
+        self._ok = True
+        self._defused = False
+        self.job = job
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """Where jobs of one request and tenant go; `shape` is None when no pool could ever hold them."""
+
+    desk: Desk
+    account: Account
+    shape: Shape | None
+    refusal: str = ""
+
+
+@dataclass(slots=True)
+class Simulation:
+    """One run of one list of arrivals against the desks of a fleet."""
+
+    venues: Sequence[Venue]
+    """The venue of each distinct request, by the code that the arrivals carry."""
+    codes: Sequence[int]
+    submits_s: Sequence[float]
+    durations_s: Sequence[float]
+    estimates_s: Sequence[float]
+    priorities: Sequence[int]
+    log: Log
+    kill_at_estimate: bool = False
+    on_progress: Callable[[int], None] | None = None
+    """Told, now and then, how many jobs have arrived."""
+    clock: Clock = field(default_factory=Clock)
+    _next: int = 0
+    _touched: dict[Desk, None] = field(default_factory=dict)
+    _report_at: int = 0
+
+    def run(self, horizon_s: float | None = None) -> Log:
+        """Play until the last job has left, or until the horizon; then close what is still open."""
+        if self.submits_s:
+            self.clock.at(self.submits_s[0], ARRIVES, Alarm(self.clock, self._arrive))
+        with _collector_paused():
+            self.clock.run(until=horizon_s)
+        self._close(horizon_s)
+        return self.log
+
+    # ---- what happens
+
+    def _arrive(self, alarm: Alarm) -> None:
+        """Every job that is submitted at this moment joins its queue; the next alarm is set."""
+        del alarm
+        submits_s, clock = self.submits_s, self.clock
+        now_s = clock.now
+        index, count = self._next, len(submits_s)
+        while True:
+            self._submit(index, now_s)
+            index += 1
+            if index == count:
+                break
+            next_s = submits_s[index]
+            if next_s != now_s:
+                clock.at(next_s, ARRIVES, Alarm(clock, self._arrive))
+                break
+        self._next = index
+        if index >= self._report_at and self.on_progress is not None:
+            self.on_progress(index)
+            self._report_at = index + max(1, count // 200)
+        self._decide(now_s)
+
+    def _submit(self, index: int, now_s: float) -> None:
+        venue = self.venues[self.codes[index]]
+        if venue.shape is None:
+            self.log.rejections.append((index, venue.refusal))
+            return
+        job = Job(
+            index,
+            now_s,
+            self.durations_s[index],
+            self.estimates_s[index],
+            self.priorities[index],
+            venue.account,
+            venue.shape,
+        )
+        venue.desk.submit(job)
+        self._touched[venue.desk] = None
+
+    def _end(self, alarm: Alarm) -> None:
+        """A run ends: the work is done, or the stated limit is reached."""
+        job, now_s = alarm.job, self.clock.now
+        if job is not None:
+            over = self.kill_at_estimate and job.work_left_s > job.remaining_s
+            desk = self._desk(job)
+            desk.finish(job, now_s, Outcome.TIMED_OUT if over else Outcome.DONE)
+            self._touched[desk] = None
+        self._decide(now_s)
+
+    def _change_rank(self, alarm: Alarm) -> None:
+        """A running job's rank gets worse at this moment; the next such change is set."""
+        job, now_s = alarm.job, self.clock.now
+        if job is not None:
+            desk = self._desk(job)
+            desk.change_rank(job, now_s)
+            self._watch_rank(desk, job)
+            self._touched[desk] = None
+        self._decide(now_s)
+
+    def _lose_patience(self, alarm: Alarm) -> None:
+        """A job has waited for locality as long as it would."""
+        job, now_s = alarm.job, self.clock.now
+        if job is not None and job.marks is not None and job.shape.relaxed is not None:
+            desk = self._desk(job)
+            desk.relax(job, now_s)
+            self._touched[desk] = None
+        self._decide(now_s)
+
+    # ---- decisions
+
+    def _decide(self, now_s: float) -> None:
+        """When nothing is left of this moment, let every desk that was touched decide."""
+        if self.clock.peek() <= now_s:
+            return
+        while self._touched:
+            desk, _ = self._touched.popitem()
+            desk.settle(now_s)
+            self._carry_out(desk)
+
+    def _carry_out(self, desk: Desk) -> None:
+        """Set the clock for what a desk has decided."""
+        partition, clock = desk.partition, self.clock
+        if partition.displaced:
+            for job in partition.displaced:
+                _silence(job)
+            partition.displaced.clear()
+        for job in partition.begun:
+            self._set_end(desk, job)
+        partition.begun.clear()
+        if partition.impatient:
+            for job in partition.impatient:
+                at_s = job.queued_s + partition.patience_s
+                clock.at(at_s, ARRIVES, Alarm(clock, self._lose_patience, job))
+            partition.impatient.clear()
+
+    def _set_end(self, desk: Desk, job: Job) -> None:
+        run_s = job.work_left_s
+        if self.kill_at_estimate and run_s > job.remaining_s:
+            run_s = job.remaining_s
+        alarm = Alarm(self.clock, self._end, job)
+        job.alarms = [alarm]
+        self.clock.at(job.started_s + job.restart_s + run_s, ENDS, alarm)
+        if desk.partition.ranks_change:
+            self._watch_rank(desk, job)
+
+    def _watch_rank(self, desk: Desk, job: Job) -> None:
+        at_s = job.started_s + desk.partition.order.changes_after_s(job)
+        if at_s < job.started_s + job.restart_s + job.work_left_s:
+            alarm = Alarm(self.clock, self._change_rank, job)
+            job.alarms.append(alarm)
+            self.clock.at(at_s, ARRIVES, alarm)
+
+    def _desk(self, job: Job) -> Desk:
+        return self.venues[self.codes[job.index]].desk
+
+    # ---- the end
+
+    def _close(self, horizon_s: float | None) -> None:
+        """Note who still runs and who still waits, in the order of the arrivals."""
+        log = self.log
+        last_s = max((run[2] for run in log.runs), default=0.0)
+        end_s = log.end_s = last_s if horizon_s is None else horizon_s
+        running = {a.job.index: a.job for a in self.clock.pending() if isinstance(a, Alarm) and a.job and a.job.site}
+        for _, job in sorted(running.items()):
+            self._desk(job).partition.stop(job, end_s, Outcome.CENSORED)
+        for desk in dict.fromkeys(venue.desk for venue in self.venues):
+            for job in sorted(desk.queue.jobs(), key=lambda job: job.index):
+                if job.marks is not None:
+                    desk.partition.leave(job, end_s, still_queued=True)
+
+
+def _silence(job: Job) -> None:
+    """The alarms of a job that lost its GPUs ring for nobody."""
+    for alarm in job.alarms:
+        alarm.job = None
+    job.alarms = []
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No cyclic garbage collection: millions of small facts would be searched again and again for cycles."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

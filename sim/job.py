@@ -1,0 +1,89 @@
+"""One job as the scheduler sees it: what it asks for, what it has had, where it runs now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from sim.partition import Shape, Site
+    from sim.tenancy import Account
+
+_NONE: Final[list[Any]] = []
+
+
+class Job:
+    """A gang-scheduled job between its submission and its end.
+
+    `index` is its row in the arrivals table and breaks every tie. Times are seconds of simulated time. What the policy
+    may look at is the estimate; `work_left_s` is the truth, which only the engine uses.
+    """
+
+    __slots__ = (
+        "account",
+        "alarms",
+        "attained_gpu_s",
+        "entered_s",
+        "estimate_s",
+        "expected_end_s",
+        "gpus",
+        "index",
+        "level",
+        "marks",
+        "priority",
+        "queued_s",
+        "rank",
+        "remaining_s",
+        "restart_s",
+        "shape",
+        "site",
+        "started_s",
+        "submit_s",
+        "work_left_s",
+    )
+
+    def __init__(
+        self,
+        index: int,
+        submit_s: float,
+        work_s: float,
+        estimate_s: float,
+        priority: int,
+        account: Account,
+        shape: Shape,
+    ) -> None:
+        self.index = index
+        self.submit_s = submit_s
+        self.work_left_s = work_s
+        """Work still to do, in seconds on its GPUs; known to the engine only."""
+        self.estimate_s = estimate_s
+        """Run time that was stated for the whole job."""
+        self.remaining_s = estimate_s
+        """Run time that is still expected at the last time the job was started or queued."""
+        self.priority = priority
+        self.account = account
+        self.shape = shape
+        self.gpus = shape.gpus
+        self.queued_s = submit_s
+        """When it last joined the queue."""
+        self.marks: tuple[float, ...] | None = None
+        """The shape's waiting times by cause when this job joined them; None while it has not waited."""
+        self.attained_gpu_s = 0.0
+        """GPU-seconds held so far, up to the last start."""
+        self.level = 0
+        self.entered_s = submit_s
+        """When it entered its level of a multi-level queue."""
+        self.site: Site | None = None
+        """Where it runs; None while it waits."""
+        self.started_s = -1.0
+        """Last start; negative before the first."""
+        self.restart_s = 0.0
+        """Time that the current run spends on loading saved state before it works."""
+        self.expected_end_s = 0.0
+        self.rank: tuple[float, ...] = ()
+        """Key under which it stands in the list of running jobs."""
+        self.alarms: list[Any] = _NONE
+        """The engine's handles on what will happen to the run."""
+
+    def __repr__(self) -> str:
+        """Row and width, for assertion messages."""
+        return f"Job({self.index}, gpus={self.gpus})"

@@ -1,0 +1,395 @@
+"""One virtual cluster at one moment: its pools, who runs, who waits and for what reason. No clock: time is passed in.
+
+A partition is what a blocking rule works on. It finds places, takes and gives GPUs, and keeps the time that each shape
+of job has spent waiting for each reason. All jobs of one shape wait for the same reason, so the reasons are
+accounted per shape, when they change, and not per job.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sortedcontainers import SortedList
+
+from sim.cluster import Gang, Placement, Pool, parts_of
+from sim.log import CAUSES, Log, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from sim.job import Job
+    from sim.placement import PlacementRule
+    from sim.policies import Key, Order
+    from sim.tenancy import Account
+
+CAPACITY, FRAGMENTATION, QUOTA, ORDER = range(4)
+PREEMPTION = 4
+DONE = Outcome.DONE
+
+
+@dataclass(slots=True, eq=False)
+class Site:
+    """Where a job runs."""
+
+    pool: Pool
+    gang: Gang
+    placement: Placement
+
+
+@dataclass(slots=True, eq=False)
+class Shape:
+    """What a job asks for, shared by all jobs of one partition that ask for the same.
+
+    `options` are the pools that could hold it, with the gang that it would be there. `account` is set where tenants
+    are told apart. `since_s`, `cause` and `waited_s` account the time by cause while anybody of this shape waits.
+    """
+
+    gpus: int
+    options: tuple[tuple[Pool, Gang], ...]
+    account: Account | None
+    relaxed: Shape | None = None
+    """The same without the wish for locality, where there is one to give up."""
+    waiting: int = 0
+    cause: int = CAPACITY
+    since_s: float = 0.0
+    waited_s: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0, 0.0])
+    line: list[tuple[Key, int, Job]] = field(default_factory=list)
+    """Room for a blocking rule that keeps a heap per shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a job states about where it can run."""
+
+    gpus: int
+    nodes: int | None = None
+    gpu_kind: str | None = None
+    cpus: float = 0.0
+    memory_bytes: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PreemptionCost:
+    """What it costs a job to lose its GPUs: the work since its last checkpoint, and the time to load it again.
+
+    `checkpoint_every_s` counts work since the start of the run; 0 means that nothing is ever lost. Restarting takes
+    `restart_s` and `restart_s_per_gpu` for each GPU of the gang, with the GPUs held.
+    """
+
+    checkpoint_every_s: float = 0.0
+    restart_s: float = 0.0
+    restart_s_per_gpu: float = 0.0
+
+    def split(self, job: Job, now_s: float, outcome: Outcome) -> tuple[float, float, float]:
+        """A stay on the GPUs that ends now, as work kept, work lost and time spent on loading state, in seconds."""
+        elapsed_s = now_s - job.started_s
+        loading_s = min(elapsed_s, job.restart_s)
+        worked_s = elapsed_s - loading_s
+        if outcome == Outcome.TIMED_OUT:
+            return 0.0, worked_s, loading_s
+        if outcome == Outcome.CENSORED or not self.checkpoint_every_s:
+            return worked_s, 0.0, loading_s
+        kept_s = math.floor(worked_s / self.checkpoint_every_s) * self.checkpoint_every_s
+        return kept_s, worked_s - kept_s, loading_s
+
+
+def latest_start_last(job: Job, now_s: float) -> tuple[float, ...]:
+    """Rank of running jobs where borrowers give GPUs back: who started last has the least to lose."""
+    del now_s
+    return (job.started_s, job.index)
+
+
+def earliest_end_first(job: Job, now_s: float) -> tuple[float, ...]:
+    """Rank of running jobs where reservations are made: in the order in which they are expected to end."""
+    del now_s
+    return (job.expected_end_s, job.index)
+
+
+class Partition:
+    """The pools of one virtual cluster with everybody who runs or waits there.
+
+    `preempts` says that a waiting job may displace running ones of worse rank, `reclaims` that a tenant inside its
+    quota may displace those who borrow, `apart` that tenants are told apart (quotas or shares).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pools: Iterable[Pool],
+        rule: PlacementRule,
+        order: Order,
+        log: Log,
+        *,
+        cost: PreemptionCost | None = None,
+        preempts: bool = False,
+        reclaims: bool = False,
+        apart: bool = False,
+    ) -> None:
+        self.name = name
+        self.pools = tuple(pools)
+        self.rule = rule
+        self.order = order
+        self.log = log
+        self.cost = cost or PreemptionCost()
+        self.preempts = preempts
+        self.reclaims = reclaims
+        self.apart = apart or order.by_tenant
+        self.accounts: dict[str, Account] = {}
+        self.shapes: dict[tuple[Request, str | None], Shape] = {}
+        self.waiting: dict[Shape, None] = {}
+        self.running: SortedList[tuple[tuple[float, ...], Job]] = SortedList()
+        self.rank: Callable[[Job, float], tuple[float, ...]] | None = None
+        """How running jobs are ranked; None where nobody needs to know."""
+        if preempts:
+            self.rank = order.rank
+        elif reclaims:
+            self.rank = latest_start_last
+        self.capacity = (
+            float(sum(pool.gpus for pool in self.pools)),
+            sum(pool.nodes * pool.cpus_per_node for pool in self.pools),
+            sum(pool.nodes * pool.memory_bytes_per_node for pool in self.pools),
+        )
+        self.begun: list[Job] = []
+        """Jobs started since the engine last looked."""
+        self.displaced: list[Job] = []
+        """Jobs that lost their GPUs since the engine last looked."""
+        self.sunk: list[Job] = []
+        """Running jobs whose rank got worse at this moment."""
+        self.impatient: list[Job] = []
+        """Jobs that began to wait for locality since the engine last looked."""
+        self.ranks_change = type(order).changes_after_s is not type(order).__mro__[1].changes_after_s
+        """Whether running jobs' ranks get worse at known times."""
+        self.surprised = False
+        """Whether a job has ended at another time than expected since a promise was last made."""
+        self.patience_s: float = getattr(rule, "patience", 0.0)
+
+    # ---- what jobs ask for
+
+    def shape(self, request: Request, account: Account) -> Shape | None:
+        """The shape of a request; None when no pool could ever hold it, be it empty."""
+        self.accounts.setdefault(account.tenant, account)
+        key = (request, account.tenant if self.apart else None)
+        found = self.shapes.get(key)
+        if found is None:
+            found = self._new_shape(request, account)
+            if not found.options:
+                return None
+            self.shapes[key] = found
+        return found
+
+    def _new_shape(self, request: Request, account: Account) -> Shape:
+        owner = account if self.apart else None
+        relaxed = Shape(request.gpus, tuple(self._options(request, local=False)), owner)
+        if not self.patience_s:
+            return relaxed
+        return Shape(request.gpus, tuple(self._options(request, local=True)), owner, relaxed)
+
+    def _options(self, request: Request, *, local: bool) -> Iterator[tuple[Pool, Gang]]:
+        for pool in self.pools:
+            if request.gpu_kind not in (None, pool.gpu):
+                continue
+            if request.nodes is not None and request.nodes > request.gpus:
+                continue
+            gang = Gang(
+                request.gpus,
+                parts_of(request.gpus, pool.gpus_per_node, request.nodes),
+                local,
+                request.cpus / request.gpus,
+                request.memory_bytes / request.gpus,
+            )
+            if self.rule.holds(pool, gang):
+                if gang.needs_host and pool.host is None and pool.states_host:
+                    pool.track_host()
+                yield pool, gang
+
+    # ---- places
+
+    def find(self, job: Job) -> Site | None:
+        """A place for the job among the free GPUs, in the first pool that has one; None also when its quota is used."""
+        shape = job.shape
+        account = shape.account
+        if account is not None and account.gpus + shape.gpus > account.limit_gpus:
+            return None
+        for pool, gang in shape.options:
+            placement = self.rule.find(pool, gang)
+            if placement is not None:
+                return Site(pool, gang, placement)
+        return None
+
+    def fits(self, shape: Shape) -> bool:
+        """Whether a job of this shape would find a place, quotas apart."""
+        fits = self.rule.fits
+        return any(pool.free_gpus >= shape.gpus and fits(pool, gang) for pool, gang in shape.options)
+
+    def allows(self, shape: Shape) -> bool:
+        """Whether the tenant's quota leaves room for one more job of this shape."""
+        return shape.account is None or shape.account.allows(shape.gpus)
+
+    # ---- starting and stopping
+
+    def start(self, job: Job, site: Site, now_s: float) -> None:
+        """Give the job its GPUs; its wait, if it had one, is over."""
+        if job.marks is not None:
+            self.leave(job, now_s)
+        site.pool.take(site.placement, site.gang)
+        job.site = site
+        job.started_s = now_s
+        job.expected_end_s = now_s + job.restart_s + job.remaining_s
+        if self.apart:
+            self._charge(job, +1)
+        if self.rank is not None:
+            job.rank = self.rank(job, now_s)
+            self.running.add((job.rank, job))
+        self.begun.append(job)
+
+    def stop(self, job: Job, now_s: float, outcome: Outcome) -> None:
+        """Free the GPUs of a running job and note what its stay was worth."""
+        site = job.site
+        if site is None:
+            raise AssertionError(f"{job} holds nothing")
+        if self.rank is not None:
+            self.running.remove((job.rank, job))
+        site.pool.give(site.placement, site.gang)
+        job.site = None
+        if self.apart:
+            self._charge(job, -1)
+        if now_s != job.expected_end_s:
+            self.surprised = True
+        if outcome == DONE:
+            stay = (job.work_left_s, 0.0, job.restart_s)
+        else:
+            stay = self.cost.split(job, now_s, outcome)
+        self.log.runs.append((job.index, job.started_s, now_s, outcome, *stay, site.placement))
+
+    def displace(self, job: Job, now_s: float) -> None:
+        """Take the GPUs of a running job and put it back in the queue with what it has saved."""
+        elapsed_s = now_s - job.started_s
+        kept_s, _, _ = self.cost.split(job, now_s, Outcome.PREEMPTED)
+        self.stop(job, now_s, Outcome.PREEMPTED)
+        job.attained_gpu_s += elapsed_s * job.gpus
+        job.work_left_s = max(0.0, job.work_left_s - kept_s)
+        job.remaining_s = max(0.0, job.remaining_s - kept_s)
+        job.restart_s = self.cost.restart_s + self.cost.restart_s_per_gpu * job.gpus
+        job.queued_s = now_s
+        self.displaced.append(job)
+
+    def expected_ends(self, now_s: float) -> Iterator[tuple[float, int, Job]]:
+        """Running jobs by expected end. One past its estimate is expected to go on for as long again."""
+        late: list[tuple[float, int, Job]] = []
+        for (end_s, *_), job in self.running:
+            if end_s > now_s:
+                break
+            late.append((now_s + max(1.0, now_s - end_s), job.index, job))
+        on_time = ((rank[0], job.index, job) for rank, job in self.running.islice(len(late)))
+        return heapq.merge(sorted(late), on_time)
+
+    def change_rank(self, job: Job, now_s: float) -> None:
+        """Make the change of a running job's rank that its order announced."""
+        self.running.remove((job.rank, job))
+        self.order.change(job, now_s)
+        job.rank = self.order.rank(job, now_s)
+        self.running.add((job.rank, job))
+        self.sunk.append(job)
+
+    def settle_ranks(self, after_s: float) -> None:
+        """Once a moment is decided, running jobs whose rank had got worse stand where running jobs stand."""
+        for job in self.sunk:
+            if job.site is not None:
+                self.running.remove((job.rank, job))
+                job.rank = self.order.rank(job, after_s)
+                self.running.add((job.rank, job))
+        self.sunk.clear()
+
+    def _charge(self, job: Job, sign: int) -> None:
+        account, gang = job.account, job.shape.options[0][1]
+        account.gpus += sign * job.gpus
+        account.cpus += sign * gang.cpus_per_gpu * job.gpus
+        account.memory_bytes += sign * gang.memory_bytes_per_gpu * job.gpus
+
+    # ---- why jobs wait
+
+    def enter(self, job: Job, now_s: float) -> None:
+        """The job found no place at this moment and waits from now on."""
+        shape = job.shape
+        if not shape.waiting:
+            self.waiting[shape] = None
+            shape.cause = self.cause(shape)
+            shape.since_s = now_s
+        shape.waiting += 1
+        job.marks = self._marks(shape, now_s)
+        if shape.relaxed is not None:
+            self.impatient.append(job)
+
+    def leave(self, job: Job, now_s: float, *, still_queued: bool = False) -> None:
+        """The job stops waiting: note its time in the queue by cause.
+
+        A job that had been running waits because it was preempted, whatever else keeps it waiting.
+        """
+        before, shape = job.marks, job.shape
+        if before is None:
+            raise AssertionError(f"{job} does not wait")
+        job.marks = None
+        after = self._marks(shape, now_s)
+        shape.waiting -= 1
+        if not shape.waiting:
+            del self.waiting[shape]
+            shape.waited_s[shape.cause] += now_s - shape.since_s
+        total_s = now_s - job.queued_s
+        if total_s <= 0:
+            return
+        if job.started_s >= 0:
+            split: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, total_s)
+        else:
+            split = (*exact_split([late - early for early, late in zip(before, after, strict=True)], total_s), 0.0)
+        self.log.waits.append((job.index, job.queued_s, now_s, *split, int(still_queued)))
+
+    def relax(self, job: Job, now_s: float) -> None:
+        """The job has waited long enough for locality: from now on it waits as one that takes what there is."""
+        if job.shape.relaxed is None:
+            raise AssertionError(f"{job} has no locality to give up")
+        self.leave(job, now_s)
+        job.queued_s = now_s
+        job.shape = job.shape.relaxed
+        self.enter(job, now_s)
+
+    def account_causes(self, now_s: float) -> None:
+        """Note, after the last change of this moment, for which reason each shape waits from now on."""
+        for shape in self.waiting:
+            cause = self.cause(shape)
+            if cause != shape.cause:
+                shape.waited_s[shape.cause] += now_s - shape.since_s
+                shape.since_s = now_s
+                shape.cause = cause
+
+    def cause(self, shape: Shape) -> int:
+        """Why a job of this shape does not start now, given that it does not."""
+        if shape.account is not None and not shape.account.allows(shape.gpus):
+            return QUOTA
+        gpus = shape.gpus
+        enough = False
+        for pool, gang in shape.options:
+            if pool.free_gpus >= gpus:
+                if self.rule.fits(pool, gang):
+                    return ORDER
+                enough = True
+        return FRAGMENTATION if enough else CAPACITY
+
+    def _marks(self, shape: Shape, now_s: float) -> tuple[float, ...]:
+        marks = shape.waited_s.copy()
+        marks[shape.cause] += now_s - shape.since_s
+        return tuple(marks)
+
+
+def exact_split(waited_s: list[float], total_s: float) -> tuple[float, ...]:
+    """The split with its rounding errors put where they matter least, so that it adds up to the whole wait."""
+    largest = max(range(len(waited_s)), key=waited_s.__getitem__)
+    rest = math.fsum(part for cause, part in enumerate(waited_s) if cause != largest)
+    waited_s[largest] = total_s - rest
+    return tuple(waited_s)
+
+
+if len(CAUSES) != PREEMPTION + 1:
+    raise AssertionError("causes of the log and of the partition differ")

@@ -1,0 +1,215 @@
+"""What a user says about scheduling, and the desk of one partition that carries it out, moment by moment."""
+
+from __future__ import annotations
+
+import math
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from sim.blocking import BLOCKING, Blocking, Greedy
+from sim.parts import Part, Seconds
+from sim.partition import Partition, PreemptionCost
+from sim.placement import PLACEMENT, Consolidate, PlacementRule
+from sim.policies import POLICIES, Order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sim.cluster import Pool
+    from sim.job import Job
+    from sim.log import Log, Outcome
+    from sim.tenancy import Account
+
+
+def _short_form(value: Any) -> Any:  # noqa: ANN401  whatever the user wrote
+    """`fifo` is short for `{kind: fifo}`."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+def _choice(registry: Mapping[str, type[Part]]) -> Any:  # noqa: ANN401  a type made from the registry
+    """One of the parts of a shelf, told by its `kind`."""
+    union = reduce(or_, registry.values())  # type: ignore[arg-type]  mypy cannot see a union made at run time
+    return Annotated[Annotated[union, Field(discriminator="kind")], BeforeValidator(_short_form)]
+
+
+class EstimateSpec(Part):
+    """What the scheduler believes about run times."""
+
+    source: Literal["exact", "user"] = Field(
+        "exact", alias="from", description="the true run time, or the limit that the user stated with the job"
+    )
+    factor: float = Field(1.0, gt=0, description="the estimate is multiplied by this")
+    on_overrun: Literal["extend", "kill"] = Field(
+        "extend", description="a job that outlives its estimate goes on, or is killed as at a wall-clock limit"
+    )
+
+
+class PreemptionSpec(Part):
+    """What it costs a job to lose its GPUs."""
+
+    checkpoint_every: Seconds = Field(
+        0.0, description="work between checkpoints; what came after the last one is lost; 0 loses nothing"
+    )
+    restart: Seconds = Field(0.0, description="time to load the saved state, with the GPUs held")
+    restart_per_gpu: Seconds = Field(0.0, description="more of it for each GPU of the job")
+
+
+class SchedulerSpec(Part):
+    """Who is served first, who may pass whom, where jobs go, and what may be taken from whom."""
+
+    order: _choice(POLICIES) = Field(  # type: ignore[valid-type]
+        POLICIES["fifo"](), description="order of the queue"
+    )
+    blocking: _choice(BLOCKING) = Field(  # type: ignore[valid-type]
+        Greedy(), description="who may pass a job that does not fit"
+    )
+    placement: _choice(PLACEMENT) = Field(  # type: ignore[valid-type]
+        Consolidate(), description="which free GPUs a job gets"
+    )
+    estimates: EstimateSpec = Field(EstimateSpec(), description="what the scheduler believes about run times")
+    preemption: PreemptionSpec | Literal["none"] | None = Field(
+        None, description="cost of preemption; orders that preempt by definition do it for free unless told"
+    )
+    reclaim: bool = Field(
+        default=False, description="tenants inside their quota take GPUs back from those who borrow them"
+    )
+
+    @property
+    def preempts(self) -> bool:
+        """Whether waiting jobs displace running ones by the order of the queue."""
+        order: Order = self.order
+        return order.preemption == "always" or (
+            order.preemption == "optional" and isinstance(self.preemption, PreemptionSpec)
+        )
+
+    @property
+    def cost(self) -> PreemptionCost:
+        """What a preempted job loses."""
+        spec = self.preemption
+        if not isinstance(spec, PreemptionSpec):
+            return PreemptionCost()
+        return PreemptionCost(spec.checkpoint_every, spec.restart, spec.restart_per_gpu)
+
+    @model_validator(mode="after")
+    def _has_a_meaning(self) -> Self:
+        for senseless, why in self._contradictions():
+            if senseless:
+                raise ValueError(why)
+        return self
+
+    def _contradictions(self) -> Iterable[tuple[bool, str]]:
+        order: Order = self.order
+        blocking: Blocking = self.blocking
+        name, rule = getattr(order, "kind", ""), getattr(blocking, "kind", "")
+        yield (
+            order.preemption == "always" and self.preemption == "none",
+            f'order "{name}" preempts by definition, so preemption cannot be "none"; '
+            'for shortest jobs first without preemption write order "sjf"',
+        )
+        yield (
+            order.preemption == "never" and isinstance(self.preemption, PreemptionSpec) and not self.reclaim,
+            f'order "{name}" never preempts, so a cost of preemption has no effect; '
+            "choose srtf, srsf, las or priority, or set reclaim with quotas",
+        )
+        yield (
+            self.preempts and blocking.reserves,
+            f'blocking "{rule}" promises start times, which order "{name}" would break by preemption; '
+            'use "strict" or "greedy"',
+        )
+        yield (
+            self.reclaim and blocking.reserves,
+            f'blocking "{rule}" promises start times, which reclaim would break; use "strict" or "greedy"',
+        )
+        yield (
+            self.reclaim and self.preempts,
+            f'order "{name}" already decides who is displaced; use it or reclaim, not both',
+        )
+        yield (
+            order.by_tenant and rule == "conservative",
+            f'order "{name}" changes with every start, but "conservative" fixes the start of each job '
+            'when it is submitted; use "strict", "greedy" or "easy"',
+        )
+        yield (
+            blocking.reserves and getattr(self.placement, "patience", 0.0) > 0,
+            f'blocking "{rule}" promises GPUs that patience would then refuse; set patience to 0 s, '
+            'or use "strict" or "greedy"',
+        )
+
+
+class Desk:
+    """The scheduler of one partition: jobs come in, jobs end, and once a moment it decides who starts."""
+
+    def __init__(self, partition: Partition, blocking: Blocking) -> None:
+        self.partition = partition
+        self.queue = blocking.queue(partition)
+        self._fresh: list[Job] = []
+        self._freed = False
+
+    def submit(self, job: Job) -> None:
+        """A job joins the queue; whether it starts is decided when the moment is settled."""
+        self.queue.add(job)
+        self._fresh.append(job)
+
+    def finish(self, job: Job, now_s: float, outcome: Outcome) -> None:
+        """A running job has ended."""
+        self.partition.stop(job, now_s, outcome)
+        self._freed = True
+
+    def change_rank(self, job: Job, now_s: float) -> None:
+        """A running job's rank gets worse, as its order announced."""
+        self.partition.change_rank(job, now_s)
+        self._freed = True
+
+    def relax(self, job: Job, now_s: float) -> None:
+        """A waiting job gives up its wish for locality."""
+        self.partition.relax(job, now_s)
+        self.submit(job)
+
+    def settle(self, now_s: float) -> None:
+        """Decide, after all that happened at this moment, who starts; note why the others wait."""
+        partition, queue = self.partition, self.queue
+        fresh, freed = self._fresh, self._freed
+        requeued = 0
+        while True:
+            queue.settle(now_s, fresh, freed=freed)
+            displaced = partition.displaced[requeued:]
+            if not displaced:
+                break
+            requeued += len(displaced)
+            for job in displaced:
+                queue.add(job)
+            self._fresh += displaced
+            fresh, freed = displaced, True
+        if partition.waiting and (self._freed or partition.begun):
+            partition.account_causes(now_s)
+        for job in self._fresh:
+            if job.site is None and job.marks is None:
+                partition.enter(job, now_s)
+        if partition.sunk:
+            partition.settle_ranks(math.nextafter(now_s, math.inf))
+        self._fresh = []
+        self._freed = False
+
+
+def desk(
+    spec: SchedulerSpec, name: str, pools: Iterable[Pool], log: Log, accounts: Iterable[Account] = ()
+) -> Desk:
+    """The scheduler of a partition as the user described it. `accounts` are the tenants that have quotas there."""
+    rule: PlacementRule = spec.placement
+    accounts = tuple(accounts)
+    partition = Partition(
+        name,
+        pools,
+        rule,
+        spec.order,
+        log,
+        cost=spec.cost,
+        preempts=spec.preempts,
+        reclaims=spec.reclaim,
+        apart=any(account.limit_gpus != float("inf") for account in accounts) or spec.reclaim,
+    )
+    partition.accounts.update((account.tenant, account) for account in accounts)
+    return Desk(partition, spec.blocking)
