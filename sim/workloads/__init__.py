@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from sim import arrivals
+from sim.errors import PlanError
 from sim.workloads.jobs import WorkloadJobs
 from sim.workloads.preset import Preset
 from sim.workloads.synthetic import Synthetic
@@ -31,6 +32,8 @@ def generate(workloads: Sequence[Workload], seed: int, horizon_s: float | None, 
     Raises PlanError for what cannot be generated, TraceError for a log that cannot be used.
     """
     names = [workload.name or f"{workload.kind}{place}" for place, workload in enumerate(workloads, start=1)]
+    if len(set(names)) < len(names):
+        raise PlanError(f"workloads need names of their own; there are {', '.join(names)}")
     made = [
         workload.model_copy(update={"name": name}).jobs(seed, horizon_s, folder)
         for name, workload in zip(names, workloads, strict=True)

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import numpy as np
-import polars as pl
 from pydantic import Field, model_validator
 
 from sim import arrivals
-from sim.distributions import Counts, Floats
+from sim.distributions import Floats
 from sim.parts import Part, PositiveSeconds
 from sim.streams import stream
 from sim.workloads.jobs import WorkloadJobs
@@ -29,7 +28,7 @@ class Preset(Part):
 
     kind: Literal["preset"] = "preset"
     name: str | None = Field(
-        None, min_length=1, description="names the jobs and their random streams; the preset's if left out"
+        None, min_length=1, description="names the jobs and their random streams; by its place if left out"
     )
     preset: Name = Field(description="whose jobs these are like")
     rate: Rate | None = Field(None, description="jobs per time; left out, as many as were recorded there")
@@ -43,9 +42,6 @@ class Preset(Part):
         "refuse", description="jobs that ask for part of a GPU: refuse them, or let them hold a whole one"
     )
     tenant: str = Field("default", min_length=1, description="who submits the jobs")
-    tenants: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
-        None, min_length=1, description="several tenants and how often each submits, in proportion"
-    )
     priority: int = Field(0, description="higher is more urgent, where the scheduler looks at it")
     gpu_kind: str | None = Field(None, description="the only GPU kind that will do; left out, any will")
     until: PositiveSeconds | None = Field(
@@ -77,7 +73,7 @@ class Preset(Part):
             duration_s=self._durations_s(stream(seed, name, "durations"), asked),
             gpus=np.ceil(asked).astype(np.int64),
             gpu_fraction=asked,
-            tenant=self._tenants(stream(seed, name, "tenants"), count),
+            tenant=self.tenant,
             priority=self.priority,
             gpu_kind=self.gpu_kind,
         )
@@ -130,14 +126,6 @@ class Preset(Part):
         spread = np.exp(self._cluster.durations.sigma * rng.standard_normal(len(asked)))
         drawn: Floats = self._cluster.median_run_s(asked) * spread
         return drawn.clip(max=self._cluster.published.longest_run_s)
-
-    def _tenants(self, rng: np.random.Generator, count: int) -> str | pl.Series:
-        """Who submits each job."""
-        if self.tenants is None:
-            return self.tenant
-        weights = np.array(list(self.tenants.values()))
-        chosen: Counts = rng.choice(len(weights), count, p=weights / weights.sum())
-        return pl.Series(list(self.tenants))[chosen]
 
     def _notes(self, asked: Floats) -> tuple[str, ...]:
         notes = [f"Jobs like those of {self._cluster.title}; {self._cluster.published.source}."]
