@@ -1,9 +1,11 @@
 """The building blocks of everything a user writes: frozen models, and quantities that are text with units.
 
-A model built from a file is validated with the context ``{"from_text": True}``: quantities must then be text
-with a unit. A model built in Python takes SI floats as well, so ``Spec(horizon=3600.0)`` is an hour.
+A model built from a file is validated with strict types and the context ``{"from_text": True}``: quantities
+must then be text with a unit. A model built in Python takes SI floats as well, so ``Spec(horizon=3600.0)`` is
+an hour.
 """
 
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import (
@@ -14,6 +16,7 @@ from pydantic import (
     PlainSerializer,
     ValidationInfo,
     WithJsonSchema,
+    model_validator,
 )
 
 from sim import units
@@ -31,6 +34,18 @@ class Part(BaseModel):
         populate_by_name=True,
         serialize_by_alias=True,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_paths(cls, written: Any) -> Any:  # noqa: ANN401 - whatever the user wrote
+        """Text is a path where a path is wanted, also where types are strict, as they are for files."""
+        if not isinstance(written, dict):
+            return written
+        paths = {name for name, info in cls.model_fields.items() if info.annotation in (Path, Path | None)}
+        return {
+            name: Path(value) if name in paths and isinstance(value, str) else value
+            for name, value in written.items()
+        }
 
 
 def _reader(dimension: str) -> BeforeValidator:
