@@ -172,7 +172,8 @@ class Rows:
             self.fault(~known, name, pl.lit("is empty; a time such as 2017-10-09 07:01:55 is needed"))
         message = pl.format('"{}" is not a time such as 2017-10-09 07:01:55', text.str.slice(0, 40))
         self.fault(known & value.is_null(), name, message)
-        self._note_zones(name, parts.field("3"), known)
+        if needed:
+            self._note_zones(name, parts.field("3"), known)
         self.frame = self.frame.with_columns(pl.when(known).then(value).alias(name))
 
     def _note_zones(self, name: str, zone: pl.Expr, known: pl.Expr) -> None:
@@ -475,3 +476,8 @@ def wall_clock(zero_s: float) -> str:
     """
     moment = pl.Series([int(zero_s * 1e6)]).cast(pl.Datetime("us")).dt.strftime("%Y-%m-%d %H:%M:%S")[0]
     return f"the earliest submission, {moment} on the clock of the log"
+
+
+def utc_clock(zero_s: float) -> str:
+    """The moment of submit_s = 0 for logs that tell time zones."""
+    return wall_clock(zero_s).replace("on the clock of the log", "UTC")

@@ -22,7 +22,7 @@ from sim.traces._columns import (
     finish,
     header_names,
     read_table,
-    wall_clock,
+    utc_clock,
 )
 
 REQUIRED = ("job_id", "gpu_num", "type", "state", "submit_time", "duration")
@@ -86,7 +86,7 @@ def read(path: Path, options: Options) -> TraceRead:
             "end_time": "end",
         }
     )
-    return finish(rows, options, format_name="acme", origin=wall_clock)
+    return finish(rows, options, format_name="acme", origin=utc_clock)
 
 
 FORMAT = Format(

@@ -29,9 +29,9 @@ def read(path: Path, options: Options) -> TraceRead:
     """The jobs of the CSV; a repeated id is a fault, because results are looked up by id."""
     rows = read_table(path, required=REQUIRED, optional=OPTIONAL)
     _type(rows, options)
-    repeated = ~pl.col("job_id").is_first_distinct()
-    first_line = pl.col("line").first().over("job_id")
-    rows.fault(repeated, "job_id", pl.format('"{}" is the id of line {} already', "job_id", first_line))
+    rows.keep(first_line=pl.col("line").first().over("job_id"))
+    message = pl.format('"{}" is the id of line {} already', "job_id", "first_line")
+    rows.fault(pl.col("line") != pl.col("first_line"), "job_id", message)
     earliest = rows.frame["submit"].min()
     if isinstance(earliest, float) and earliest >= UNIX_TIME_S:
         return finish(rows, options, format_name="csv", origin=_unix)
