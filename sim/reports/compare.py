@@ -153,6 +153,7 @@ def sentences(comparison: Comparison) -> list[str]:
     """Which run is best and by how much, and whether that is more than chance."""
     said = [_best(comparison)] if comparison.ranking else ["No run has completed a job, so the runs cannot be ranked."]
     said += [_difference(paired) for paired in comparison.paired]
+    said += _cut_off(comparison)
     if comparison.different_arrivals:
         names = words.listed(comparison.different_arrivals)
         one = len(comparison.different_arrivals) == 1
@@ -161,6 +162,16 @@ def sentences(comparison: Comparison) -> list[str]:
             "but part of the difference is the jobs and not the fleet or the policy."
         )
     return said
+
+
+def _cut_off(comparison: Comparison) -> list[str]:
+    """A mean over finished jobs flatters a run in which the long ones did not finish; say so."""
+    values = comparison.metrics.get("jobs_censored", ())
+    cut = [(name, metric.value) for name, metric in zip(comparison.names, values, strict=False) if metric]
+    if not any(number for _, number in cut):
+        return []
+    numbers = words.listed([f"{number:,.0f} in {name}" for name, number in cut])
+    return [f"Jobs that had not finished when their run ended ({numbers}) have no completion time and are not in it."]
 
 
 def _best(comparison: Comparison) -> str:
@@ -215,12 +226,21 @@ def render(comparison: Comparison, out: Console) -> None:
     for sentence in rest:
         out.print(Text(sentence))
     out.print()
-    rows = [(SHOWN[name], *(_cell(value) for value in values)) for name, values in comparison.metrics.items()]
+    rows = [(SHOWN[name], *(_cell(value) for value in values)) for name, values in _telling(comparison)]
     out.print(grid("Runs side by side", ("metric", *comparison.names), rows))
     if comparison.paired:
         out.print()
         columns = (f"against {comparison.names[0]}", "jobs", "sooner", "later", "mean difference", "95 % interval")
         out.print(grid("The same jobs", columns, [_paired_row(paired) for paired in comparison.paired]))
+
+
+def _telling(comparison: Comparison) -> list[tuple[str, tuple[Metric | None, ...]]]:
+    """Metrics that say something: what is 0 in every run is left out."""
+    return [
+        (name, values)
+        for name, values in comparison.metrics.items()
+        if any(value is not None and value.value for value in values)
+    ]
 
 
 def _cell(metric: Metric | None) -> str:
@@ -258,7 +278,7 @@ def render_html(comparison: Comparison, out: TextIO) -> None:
 def _metric_bars(comparison: Comparison) -> Markup:
     """Every metric of every run, with a bar as long as its value against the largest of the row."""
     rows = []
-    for name, values in comparison.metrics.items():
+    for name, values in _telling(comparison):
         most = max((abs(value.value) for value in values if value is not None), default=0.0)
         cells = [_bar_cell(value, most) for value in values]
         rows.append((SHOWN[name], *cells))

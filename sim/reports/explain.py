@@ -231,17 +231,17 @@ def _stay(row: dict[str, Any], times: steps.Floats, levels: steps.Floats) -> Que
 def _started_meanwhile(
     facts: Facts, job: dict[str, Any], stays: pl.DataFrame, held: pl.DataFrame
 ) -> tuple[int, int]:
-    """Other jobs that started in the partition while this one queued, and how many of them were submitted later."""
-    started = pl.lit(value=False)
-    for from_s, to_s in stays.select("from_s", "to_s").iter_rows():
-        started |= pl.col("start_s").is_between(from_s, to_s, closed="left")
-    place = pl.int_range(pl.len(), dtype=pl.Int64).alias("place")
-    order = facts.tables["jobs"].select("job_id", place)
+    """Other jobs that started in the partition while this one queued, and how many of them were submitted later.
+
+    A job that starts at the very moment at which this one joins the queue counts only if it was submitted later.
+    """
+    order = facts.tables["jobs"].select("job_id", pl.int_range(pl.len(), dtype=pl.Int64).alias("place"))
     own = int(order.filter(pl.col("job_id") == job["job_id"])["place"][0])
-    others = (
-        held.filter(started & (pl.col("job_id") != job["job_id"])).unique("job_id").join(order, on="job_id")
-    )
-    return len(others), int((others["place"] > own).sum())
+    later, started = pl.col("place") > own, pl.lit(value=False)
+    for from_s, to_s in stays.select("from_s", "to_s").iter_rows():
+        started |= pl.col("start_s").is_between(from_s, to_s, closed="none") | (later & (pl.col("start_s") == from_s))
+    others = held.join(order, on="job_id").filter(started & (pl.col("place") != own)).unique("job_id")
+    return len(others), int(others.select(later.sum()).item())
 
 
 def _holdings(held: pl.DataFrame, stays: pl.DataFrame, gpus: int, by: str) -> tuple[Holding, ...]:

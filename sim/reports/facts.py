@@ -85,6 +85,9 @@ class Facts:
     @cached_property
     def end_s(self) -> float:
         """When the run ended."""
+        stated = self.results.summary.get("counts", {}).get("end_s")
+        if stated is not None:
+            return float(stated)
         ends = [
             self.tables["timeline"]["time_s"].max(),
             self.tables["runs"]["end_s"].max(),

@@ -73,7 +73,7 @@ def _attribute_name(name: str) -> str:
 
 
 def _attribute(value: str | float) -> str:
-    return html.escape(value, quote=True) if isinstance(value, str) else number(value)
+    return html.escape(_printable(value), quote=True) if isinstance(value, str) else number(value)
 
 
 def number(value: float) -> str:

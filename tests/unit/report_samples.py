@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from sim.scenario import Scenario
+
 CAUSES = ("capacity", "fragmentation", "quota", "order", "preemption")
+WAITS = {
+    "job_id": pl.String,
+    "from_s": pl.Float64,
+    "to_s": pl.Float64,
+    **{f"{cause}_s": pl.Float64 for cause in CAUSES},
+    "still_queued": pl.Int64,
+}
 GPUS_PER_NODE = 8
 TENANTS = ("nlp-pretraining", "vision", "speech")
 
@@ -77,7 +86,7 @@ def node_table(nodes: int) -> pl.DataFrame:
         {
             "node": [f"pool-a-{place:04d}" for place in range(nodes)],
             "pool": ["pool-a"] * nodes,
-            "gpu": ["h100-sxm"] * nodes,
+            "gpu": ["h100-sxm5-80gb"] * nodes,
             "gpus": [GPUS_PER_NODE] * nodes,
             "rack": [f"rack-{place // 4:03d}" for place in range(nodes)],
             "virtual_cluster": pl.Series([None] * nodes, dtype=pl.String),
@@ -164,23 +173,18 @@ def sample(
     )
 
 
-def scenario(nodes: int, **changes: Any) -> Any:
-    """The attributes of a scenario that a report may name."""
-    pool = SimpleNamespace(name="pool-a", nodes=nodes, gpus_per_node=GPUS_PER_NODE, gpu="h100-sxm")
-    tenants = tuple(
-        SimpleNamespace(name=name, weight=1.0, quota=None, borrow=0, virtual_cluster=None) for name in TENANTS
-    )
+def scenario(nodes: int, **changes: Any) -> Scenario:
+    """Three teams on DGX nodes; the fleet above is what its pool says."""
     values = {
         "name": "shared-fleet",
         "description": "Three teams on one fleet",
         "seed": 1,
-        "warm_up": 0.0,
-        "horizon": None,
-        "fleet": SimpleNamespace(pools=(pool,)),
-        "tenants": tenants,
-        "objectives": (),
+        "fleet": {"pools": [{"name": "pool-a", "node": "dgx-h100", "nodes": nodes}]},
+        "tenants": [{"name": name} for name in TENANTS],
+        "scheduler": {"order": {"kind": "fifo"}},
+        "workloads": [{"kind": "trace", "path": "jobs.csv"}],
     }
-    return SimpleNamespace(**(values | changes))
+    return Scenario.model_validate(values | changes)
 
 
 def tables_of(
@@ -234,11 +238,13 @@ def tables_of(
         for node, gpus in run["places"]
     ]
     done_jobs = pl.concat([jobs, pl.DataFrame(rows, infer_schema_length=None)], how="horizontal")
+    texts = pl.col("reason").cast(pl.String)
+    done_jobs = done_jobs.with_columns(pl.col("start_s", "end_s", "jct_s").cast(pl.Float64), texts)
     return {
         "jobs": done_jobs,
         "runs": pl.DataFrame(runs),
         "placements": pl.DataFrame(placements),
-        "waits": pl.DataFrame(waits, infer_schema_length=None),
+        "waits": pl.DataFrame(waits, schema=WAITS),
         "nodes": fleet,
         "timeline": pl.DataFrame(history.timeline).group_by("time_s", maintain_order=True).last(),
     }
@@ -279,6 +285,8 @@ def summary_of(tables: dict[str, pl.DataFrame], horizon_s: float) -> dict[str, A
             continue
         for column in ("wait", "jct"):
             values = part[f"{column}_s"].drop_nulls()
+            if values.is_empty():
+                continue
             add(f"{column}_mean_s", float(values.mean() or 0.0), "s", tenant, size)
             for level in (50, 90, 95, 99):
                 add(
@@ -306,4 +314,4 @@ def summary_of(tables: dict[str, pl.DataFrame], horizon_s: float) -> dict[str, A
     waited_s = jobs["wait_s"].sum()
     for cause in CAUSES:
         add(f"cause_{cause}_share", jobs[f"wait_{cause}_s"].sum() / waited_s if waited_s else 0.0, "fraction")
-    return {"metrics": metrics, "objectives": [], "counts": {}, "notes": []}
+    return {"metrics": metrics, "objectives": [], "counts": {"end_s": horizon_s}, "notes": []}

@@ -1,0 +1,154 @@
+"""The answer is in plain sentences, exact where the case is small enough to know it by heart."""
+
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from sim.reports.answer import sentences
+from tests.unit.report_samples import SampleResults, arrivals, sample
+
+HOUR = 3600.0
+
+
+def jobs_of(*rows: tuple[float, float, int], tenants: tuple[str, ...] = ("vision",)) -> pl.DataFrame:
+    """A few jobs: (submit, duration, GPUs)."""
+    submit, duration, gpus = (list(column) for column in zip(*rows, strict=True))
+    made = arrivals(len(rows), tenants=tenants)
+    return made.with_columns(
+        pl.Series("submit_s", submit, dtype=pl.Float64),
+        pl.Series("duration_s", duration, dtype=pl.Float64),
+        pl.Series("gpus", gpus, dtype=pl.Int64),
+    )
+
+
+def with_metric(results: SampleResults, name: str, **changes: Any) -> SampleResults:
+    """The same run with a metric of the whole fleet changed."""
+    metrics = [
+        row | changes if row["name"] == name and row["tenant"] is None and row["size_class"] is None else row
+        for row in results.summary["metrics"]
+    ]
+    return replace(results, summary=results.summary | {"metrics": metrics})
+
+
+def bare(results: SampleResults) -> SampleResults:
+    """The same run of a workload of which nothing was left out."""
+    results.arrivals.left_out = {}
+    return results
+
+
+def two_jobs_on_one_node() -> SampleResults:
+    """Eight GPUs: the second job waits an hour for the first."""
+    return bare(sample(jobs_of((0.0, HOUR, 8), (0.0, HOUR, 8)), nodes=1, horizon_s=4 * HOUR))
+
+
+def test_a_run_in_which_nobody_waits_says_that_the_fleet_was_big_enough() -> None:
+    results = bare(sample(jobs_of((0.0, HOUR, 8), (2 * HOUR, HOUR, 4)), nodes=1, horizon_s=4 * HOUR))
+    results = with_metric(results, "offered_load", value=0.5)
+    assert sentences(results) == [
+        "The fleet was big enough: not one of 2 jobs waited.",
+        "Over 4 h, 38 % of the GPU time of 1 node with 8 GPUs was allocated to jobs.",
+        "62 % of the GPU time (20 GPU h) stood idle.",
+    ]
+
+
+def test_a_run_in_which_half_wait_says_how_long_and_why() -> None:
+    results = with_metric(two_jobs_on_one_node(), "offered_load", value=0.5)
+    assert sentences(results) == [
+        "The fleet was big enough on average but not at every moment: jobs asked for 50 % of its GPU time, "
+        "and 50 % of 2 jobs had to wait.",
+        "Over 4 h, 50 % of the GPU time of 1 node with 8 GPUs was allocated to jobs.",
+        "Half of the jobs waited 30 min or less, 95 % waited 57 min or less; the mean wait is 30 min.",
+        "All of the waiting was because too few GPUs were free.",
+        "50 % of the GPU time (16 GPU h) stood idle.",
+        "GPUs are what binds: try a larger fleet, or move work to the quiet hours.",
+    ]
+
+
+def test_an_overloaded_fleet_is_said_to_grow_its_queue_without_bound() -> None:
+    said = sentences(with_metric(two_jobs_on_one_node(), "offered_load", value=1.34))
+    assert said[0] == (
+        "The fleet is too small for this work: jobs ask for 134 % of the GPU time it has while they arrive, "
+        "so the queue grows without bound for as long as they keep coming."
+    )
+    assert said[-1].startswith("Add GPUs or admit less work first")
+
+
+def test_a_run_in_which_nothing_finishes_is_not_judged() -> None:
+    results = bare(sample(jobs_of((0.0, 9 * HOUR, 8), (0.0, HOUR, 8)), nodes=1, horizon_s=HOUR))
+    said = sentences(with_metric(results, "offered_load", value=0.9))
+    assert said[:2] == [
+        "No job finished in the 1 h of the run: it is too short to judge the fleet by.",
+        "When the run ended, 1 job (50 %) was still in the queue.",
+    ]
+    assert "2 jobs had not finished when the run ended (1 running and 1 queued), so waits are lower bounds." in said
+
+
+def rejecting(results: SampleResults, reason: str = "wider than any partition") -> SampleResults:
+    """The same jobs, all rejected."""
+    jobs = results.tables["jobs"].with_columns(
+        pl.lit("rejected").alias("status"), pl.lit(reason).alias("reason"), pl.lit(0.0).alias("wait_s")
+    )
+    empty = {name: results.tables[name].clear() for name in ("runs", "placements", "waits", "timeline")}
+    return replace(results, tables=results.tables | empty | {"jobs": jobs})
+
+
+def test_a_run_that_rejects_every_job_says_so_and_why() -> None:
+    assert sentences(rejecting(two_jobs_on_one_node())) == [
+        "The fleet cannot do this work: every one of 2 jobs was rejected, because none of them could ever start.",
+        "2 jobs were rejected: wider than any partition (2).",
+    ]
+
+
+def test_a_run_without_jobs_says_that_nothing_can_be_said() -> None:
+    results = two_jobs_on_one_node()
+    empty = replace(results, tables={name: table.clear() for name, table in results.tables.items()})
+    assert sentences(empty) == [
+        "No job was submitted while the run was measured, so nothing can be said about the fleet."
+    ]
+
+
+def test_rows_of_the_workload_that_were_left_out_are_counted_by_reason() -> None:
+    expected = "14 rows of the workload were left out before the run: needs no GPU (12) and malformed line (2)."
+    assert expected in sentences(sample())
+
+
+def test_an_interval_over_replications_is_told_with_the_value() -> None:
+    said = sentences(with_metric(sample(), "occupancy", interval=[0.61, 0.67]))
+    assert "64 % (95 % interval 61 % to 67 %) of the GPU time of 24 nodes with 192 GPUs" in said[1]
+
+
+@pytest.mark.parametrize(
+    ("met", "expected"),
+    [
+        (True, "The objective is met."),
+        (False, "The objective is missed: wait_p95_s of vision is 2 h, wanted at most 1 h."),
+    ],
+)
+def test_an_objective_is_told_with_what_was_reached(met: bool, expected: str) -> None:  # noqa: FBT001 - the case
+    results = two_jobs_on_one_node()
+    objective = {
+        "metric": "wait_p95_s",
+        "tenant": "vision",
+        "at_most": HOUR,
+        "at_least": None,
+        "value": 2 * HOUR,
+        "unit": "s",
+        "met": met,
+    }
+    assert sentences(replace(results, summary=results.summary | {"objectives": [objective]}))[1] == expected
+
+
+def test_waiting_for_other_reasons_than_size_does_not_ask_for_more_gpus() -> None:
+    results = two_jobs_on_one_node()
+    jobs = results.tables["jobs"].with_columns(
+        pl.col("wait_capacity_s").alias("wait_quota_s"), pl.col("wait_quota_s").alias("wait_capacity_s")
+    )
+    results = with_metric(replace(results, tables=results.tables | {"jobs": jobs}), "offered_load", value=0.5)
+    said = sentences(results)
+    assert said[0] == (
+        "The fleet had GPUs enough (jobs asked for 50 % of its GPU time), yet 50 % of 2 jobs had to wait, "
+        "and mostly not for want of GPUs."
+    )
+    assert said[-1] == "Quotas are what binds, not size: compare the run with borrowing allowed."
