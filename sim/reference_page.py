@@ -41,7 +41,7 @@ def render(schema: Schema) -> str:
         [
             "# Scenario files",
             "",
-            "Generated from the models by `dcplan schema --markdown`; do not edit.",
+            "Generated from the models of `sim/scenario.py`; a test fails when it is out of date.",
             "",
             "A scenario is one YAML 1.2 file. Quantities are text with a unit:",
             "",

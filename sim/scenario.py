@@ -314,6 +314,7 @@ def json_schema() -> dict[str, Any]:
     for group in groups.values():
         if "const" in group.get("properties", {}).get("kind", {}):
             group["required"] = ["kind", *(name for name in group.get("required", ()) if name != "kind")]
+    groups["Synthetic"]["properties"]["estimate"]["anyOf"].insert(0, {"const": "exact"})
     _allow_plain_values(schema, groups)
     for name, registry in SHORT_FORMS.items():
         full = schema["$defs"]["SchedulerSpec"]["properties"][name]

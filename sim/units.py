@@ -162,7 +162,8 @@ def format_si(value: float, dimension: str) -> str:
     if not math.isfinite(value):
         raise UnitError(f"{value} is not {DIMENSIONS[dimension].noun}")
     kind = DIMENSIONS[dimension]
-    texts = [f"{_digits(value / float(kind.scale[unit]))} {unit}".strip() for unit in kind.written]
+    counts = [(value / float(kind.scale[unit]), unit) for unit in kind.written]
+    texts = [f"{_digits(n)} {unit}".strip() for count, unit in counts for n in (_rounded(count), count)]
     exact = [text for text in texts if _parses_to(text, dimension, value)]
     base = f"{_digits(value)} {kind.base}".strip()
     if value == 0:
@@ -254,6 +255,11 @@ def _remedy(kind: Dimension) -> str:
 def _digits(value: float) -> str:
     """The shortest decimal of a float, without a trailing ``.0``."""
     return repr(float(value)).removesuffix(".0")
+
+
+def _rounded(value: float) -> float:
+    """Without the last digits, where the noise of a division is: 5 rather than 4.999999999999999."""
+    return float(f"{value:.12g}")
 
 
 def _parses_to(text: str, dimension: str, value: float) -> bool:
