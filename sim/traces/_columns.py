@@ -440,6 +440,8 @@ def _note_order(rows: Rows) -> None:
 
 def _tell_ids_apart(rows: Rows) -> None:
     """Number the second and later jobs of one id, because results are looked up by id."""
+    if rows.frame["job_id"].is_unique().all():
+        return
     place = pl.col("job_id").cum_count().over("job_id")
     rows.note(
         rows.count(place > 1),

@@ -29,13 +29,20 @@ def read(path: Path, options: Options) -> TraceRead:
     """The jobs of the CSV; a repeated id is a fault, because results are looked up by id."""
     rows = read_table(path, required=REQUIRED, optional=OPTIONAL)
     _type(rows, options)
-    rows.keep(first_line=pl.col("line").first().over("job_id"))
-    message = pl.format('"{}" is the id of line {} already', "job_id", "first_line")
-    rows.fault(pl.col("line") != pl.col("first_line"), "job_id", message)
+    _refuse_repeats(rows)
     earliest = rows.frame["submit"].min()
     if isinstance(earliest, float) and earliest >= UNIX_TIME_S:
         return finish(rows, options, format_name="csv", origin=_unix)
     return finish(rows, options, format_name="csv", origin=_own_clock, origin_s=0.0)
+
+
+def _refuse_repeats(rows: Rows) -> None:
+    """Record the rows whose id an earlier row has, and the line of that row."""
+    if rows.frame["job_id"].is_unique().all():
+        return
+    rows.keep(first_line=pl.col("line").first().over("job_id"))
+    message = pl.format('"{}" is the id of line {} already', "job_id", "first_line")
+    rows.fault(pl.col("line") != pl.col("first_line"), "job_id", message)
 
 
 def _own_clock(_: float) -> str:
