@@ -32,6 +32,12 @@ _NEXT = {
     "preemption": "Preemption is what binds, not size: compare the run without it, or with a gentler order.",
 }
 
+_LOSSES = {
+    "lost_preemption_gpu_h": "of work was lost to preemption",
+    "lost_time_limit_gpu_h": "was spent on jobs that were stopped at their time limit",
+    "restart_gpu_h": "went into restarts",
+}
+
 _NEARLY_ALL = 0.95
 _WORTH_A_WORD = 0.05
 _APART = 1.2
@@ -63,8 +69,11 @@ def sentences(results: Results) -> list[str]:
 
 
 def is_overloaded(facts: Facts) -> bool:
-    """Whether the jobs ask for more GPU time than the fleet has."""
-    return facts.value("offered_load") > 1.0
+    """Whether jobs ask for more GPU time than the fleet has while they arrive, and have to wait for it.
+
+    A handful of jobs that arrive within a minute ask for much in that minute; if they start at once, it is no matter.
+    """
+    return facts.value("offered_load") > 1.0 and facts.started_at_once < _NEARLY_ALL
 
 
 def binding_cause(facts: Facts) -> str | None:
@@ -85,32 +94,32 @@ def _verdict(facts: Facts) -> list[str]:
     if is_overloaded(facts):
         return [_too_small(facts), *_never_started(facts)]
     if facts.with_status("done", "timed_out") == 0:
-        return [
-            f"No job finished in the {_span(facts)} of the run: it is too short to judge the fleet by.",
-            *_never_started(facts),
-        ]
+        too_short = (
+            f"No job finished in the {_span(facts)} of the run: it is too short to judge the fleet by."
+        )
+        return [too_short, *_never_started(facts)]
     if facts.waited_s == 0.0:
         return [f"The fleet was big enough: not one of {jobs} waited."]
-    waited = words.percent(1.0 - facts.started_at_once)
+    waited = f"{words.percent(1.0 - facts.started_at_once)} of {jobs} had to wait"
     if facts.started_at_once >= _NEARLY_ALL:
-        return [f"The fleet was big enough nearly all the time: only {waited} of {jobs} had to wait."]
+        return [f"The fleet was big enough nearly all the time: only {waited}."]
     load = facts.metric("offered_load")
-    asked = f"jobs asked for {load.said()} of its GPU time" if load else f"{jobs} were submitted"
+    asked = "" if load is None else f"jobs asked for {load.said()} of its GPU time"
     if binding_cause(facts) == "capacity":
-        return [
-            f"The fleet was big enough on average but not at every moment: {asked}, and {waited} of {jobs} had to wait."
-        ]
-    return [
-        f"The fleet had GPUs enough ({asked}), yet {waited} of {jobs} had to wait, and mostly not for want of GPUs."
-    ]
+        because = f"{asked}, and {waited}" if asked else waited
+        return [f"The fleet was big enough on average but not at every moment: {because}."]
+    enough = f" ({asked})" if asked else ""
+    return [f"The fleet had GPUs enough{enough}, yet {waited}, and mostly not for want of GPUs."]
 
 
 def _too_small(facts: Facts) -> str:
-    load = facts.metric("offered_load")
+    """The load above 1, with the time over which it was measured."""
+    load, arrivals = facts.metric("offered_load"), facts.accepted["submit_s"]
     said = load.said() if load else ""
+    span = words.duration(float(arrivals.max()) - float(arrivals.min()))  # type: ignore[arg-type]
     return (
-        f"The fleet is too small for this work: jobs ask for {said} of the GPU time it has while they arrive, "
-        "so the queue grows without bound for as long as they keep coming."
+        f"The fleet is too small for this work: over the {span} in which jobs arrive, they ask for {said} of the GPU "
+        "time it has, so the queue grows without bound for as long as they keep coming."
     )
 
 
@@ -196,23 +205,22 @@ def _causes(facts: Facts) -> list[str]:
 
 
 def _waste(facts: Facts) -> list[str]:
-    """GPU time that did nothing: idle, lost to preemption, spent on loading state again."""
-    occupancy = facts.metric("occupancy")
+    """GPU time that did nothing: idle, in remainders of nodes, lost to preemption or a time limit, in restarts."""
+    occupancy, stranded = facts.metric("occupancy"), facts.metric("fragmentation")
     if occupancy is None or facts.capacity_gpu_h == 0.0:
         return []
     idle = 1.0 - occupancy.value
     sentence = (
         f"{words.percent(idle)} of the GPU time ({words.gpu_hours(idle * facts.capacity_gpu_h)}) stood idle"
     )
+    if stranded is not None and stranded.value > 0.0:
+        sentence += f", {stranded.said()} of that on nodes that were partly in use"
     lost = [
         f"{words.gpu_hours(facts.value(name))} {what}"
-        for name, what in (
-            ("lost_preemption_gpu_h", "of work was lost to preemption"),
-            ("restart_gpu_h", "went into restarts"),
-        )
+        for name, what in _LOSSES.items()
         if facts.value(name) > 0.0
     ]
-    return [f"{words.listed([sentence, *lost])}."]
+    return [f"{sentence}.", *([f"On top of that, {words.listed(lost)}."] if lost else [])]
 
 
 def _unfinished(facts: Facts) -> list[str]:

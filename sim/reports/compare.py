@@ -39,6 +39,7 @@ SHOWN = {
     "makespan_s": "makespan",
     "goodput_gpu_h": "work done",
     "lost_preemption_gpu_h": "lost to preemption",
+    "lost_time_limit_gpu_h": "lost at time limits",
     "restart_gpu_h": "spent on restarts",
     "preemptions": "preemptions",
     "jain_fairness": "Jain's fairness index",
@@ -94,9 +95,13 @@ def compare(runs: Mapping[str, Results]) -> Comparison:
         raise PlanError("a comparison needs at least two runs")
     facts = {name: Facts(results) for name, results in runs.items()}
     metrics = {name: tuple(each.metric(name) for each in facts.values()) for name in SHOWN}
-    metrics = {name: values for name, values in metrics.items() if sum(value is not None for value in values) > 1}
+    metrics = {
+        name: values for name, values in metrics.items() if sum(value is not None for value in values) > 1
+    }
     if not metrics:
-        raise PlanError(f"{words.listed(list(runs))} have no metric in common, so there is nothing to compare")
+        raise PlanError(
+            f"{words.listed(list(runs))} have no metric in common, so there is nothing to compare"
+        )
     ranked_by, ranking = _ranking(tuple(runs), metrics)
     (first, base), *others = facts.items()
     different = tuple(name for name, each in others if not same_arrivals(base, each))
@@ -110,7 +115,9 @@ def compare(runs: Mapping[str, Results]) -> Comparison:
     )
 
 
-def _ranking(names: Sequence[str], metrics: Mapping[str, Sequence[Metric | None]]) -> tuple[str, tuple[str, ...]]:
+def _ranking(
+    names: Sequence[str], metrics: Mapping[str, Sequence[Metric | None]]
+) -> tuple[str, tuple[str, ...]]:
     """Runs from best to worst by the mean completion time, or by the wait where nothing completed."""
     for by in _RANKED_BY:
         values = dict(zip(names, metrics.get(by, ()), strict=False))
@@ -151,7 +158,11 @@ def _paired(against: str, base: Facts, name: str, other: Facts) -> Paired:
 
 def sentences(comparison: Comparison) -> list[str]:
     """Which run is best and by how much, and whether that is more than chance."""
-    said = [_best(comparison)] if comparison.ranking else ["No run has completed a job, so the runs cannot be ranked."]
+    said = (
+        [_best(comparison)]
+        if comparison.ranking
+        else ["No run has completed a job, so the runs cannot be ranked."]
+    )
     said += [_difference(paired) for paired in comparison.paired]
     said += _cut_off(comparison)
     if comparison.different_arrivals:
@@ -171,7 +182,9 @@ def _cut_off(comparison: Comparison) -> list[str]:
     if not any(number for _, number in cut):
         return []
     numbers = words.listed([f"{number:,.0f} in {name}" for name, number in cut])
-    return [f"Jobs that had not finished when their run ended ({numbers}) have no completion time and are not in it."]
+    return [
+        f"Jobs that had not finished when their run ended ({numbers}) have no completion time and are not in it."
+    ]
 
 
 def _best(comparison: Comparison) -> str:
@@ -230,7 +243,14 @@ def render(comparison: Comparison, out: Console) -> None:
     out.print(grid("Runs side by side", ("metric", *comparison.names), rows))
     if comparison.paired:
         out.print()
-        columns = (f"against {comparison.names[0]}", "jobs", "sooner", "later", "mean difference", "95 % interval")
+        columns = (
+            f"against {comparison.names[0]}",
+            "jobs",
+            "sooner",
+            "later",
+            "mean difference",
+            "95 % interval",
+        )
         out.print(grid("The same jobs", columns, [_paired_row(paired) for paired in comparison.paired]))
 
 

@@ -239,7 +239,9 @@ def _started_meanwhile(
     own = int(order.filter(pl.col("job_id") == job["job_id"])["place"][0])
     later, started = pl.col("place") > own, pl.lit(value=False)
     for from_s, to_s in stays.select("from_s", "to_s").iter_rows():
-        started |= pl.col("start_s").is_between(from_s, to_s, closed="none") | (later & (pl.col("start_s") == from_s))
+        started |= pl.col("start_s").is_between(from_s, to_s, closed="none") | (
+            later & (pl.col("start_s") == from_s)
+        )
     others = held.join(order, on="job_id").filter(started & (pl.col("place") != own)).unique("job_id")
     return len(others), int(others.select(later.sum()).item())
 

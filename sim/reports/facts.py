@@ -6,15 +6,16 @@ an interval over replications), and otherwise a sum over the tables.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from sim.log import CAUSES
+from sim.metrics import SIZE_CLASSES, size_class
 from sim.reports import words
 
 if TYPE_CHECKING:
@@ -128,12 +129,14 @@ class Facts:
     @cached_property
     def size_classes(self) -> tuple[str, ...]:
         """Classes of job sizes, smallest first."""
-        return tuple(dict.fromkeys(size for _, _, size in self.metrics if size is not None))
+        found = {size for _, _, size in self.metrics if size is not None}
+        return tuple(size for size in SIZE_CLASSES if size in found)
 
     @cached_property
     def size_class_of_jobs(self) -> pl.Series:
         """The size class of every accepted job."""
-        return self.accepted.select(_size_class(self.size_classes)).to_series()
+        names = np.array(list(SIZE_CLASSES))
+        return pl.Series("size_class", names[size_class(self.accepted["gpus"].to_numpy())], dtype=pl.String)
 
     @cached_property
     def timeline(self) -> pl.DataFrame:
@@ -195,13 +198,3 @@ def _metrics(summary: Mapping[str, Any]) -> dict[tuple[str, str | None, str | No
             row["name"], float(row["value"]), str(row["unit"]), interval
         )
     return found
-
-
-def _size_class(names: Sequence[str]) -> pl.Expr:
-    """The class whose smallest size a job reaches: "9-64 GPUs" starts at 9."""
-    named = pl.lit(None, dtype=pl.String)
-    for name in names:
-        named = (
-            pl.when(pl.col("gpus") >= int(re.findall(r"[0-9]+", name)[0])).then(pl.lit(name)).otherwise(named)
-        )
-    return named.alias("size_class")

@@ -14,6 +14,14 @@ from sim.reports import steps, svg, words
 from sim.reports.facts import CAUSE_MEANINGS, CAUSE_NAMES, Facts
 from sim.reports.svg import Markup, element, joined
 
+_USES = {
+    "goodput_gpu_h": ("work kept", "kept"),
+    "lost_preemption_gpu_h": ("work lost to preemption", "lost"),
+    "lost_time_limit_gpu_h": ("spent on jobs stopped at their limit", "limit"),
+    "restart_gpu_h": ("restarts", "restart"),
+}
+"""What GPU time goes into, by metric: its name, and its class in the style sheet."""
+
 _TIME_COLUMNS = 320
 _HOVER_COLUMNS = 80
 _HEAT_COLUMNS = 120
@@ -56,16 +64,9 @@ def gpu_time(facts: Facts) -> Markup:
 
 
 def _gpu_time(facts: Facts) -> list[tuple[str, float, str]]:
-    """GPU hours by use. Work that was kept is what was allocated and neither lost nor spent on restarts."""
-    allocated = facts.value("occupancy") * facts.capacity_gpu_h
-    kept = facts.value("utilisation") * facts.capacity_gpu_h
-    restart = min(facts.value("restart_gpu_h"), allocated - kept)
-    return [
-        ("work kept", kept, "kept"),
-        ("work lost", max(0.0, allocated - kept - restart), "lost"),
-        ("restarts", restart, "restart"),
-        ("idle", facts.capacity_gpu_h - allocated, "idle"),
-    ]
+    """GPU hours by use: name, hours, class. Together they are all GPU time there was."""
+    spent = [(what, facts.value(name), class_) for name, (what, class_) in _USES.items()]
+    return [*spent, ("idle", max(0.0, facts.capacity_gpu_h - sum(hours for _, hours, _ in spent)), "idle")]
 
 
 def _stack(
@@ -501,7 +502,9 @@ def _fairness(facts: Facts) -> str:
     jain, worst = facts.metric("jain_fairness"), facts.metric("finish_time_fairness_max")
     said = []
     if jain:
-        said.append(f"Jain's fairness index is {jain.said()} (1: all tenants served alike).")
+        said.append(
+            f"Jain's fairness index is {jain.said()} (1: the jobs of all tenants are stretched alike)."
+        )
     if worst:
         said.append(
             f"The worst finish-time fairness is {worst.said()} (1: as fast as with an equal share of one's own)."

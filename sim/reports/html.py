@@ -39,15 +39,20 @@ $body
 """)
 
 METRIC_MEANINGS = {
-    "wait": "time in the queue, from submission to the first start and again after each preemption",
-    "job completion time": "from submission to the end of the job; jobs that did not end are not in it",
-    "occupancy": "GPU time allocated to jobs, as a share of all GPU time of the fleet",
-    "utilisation": "GPU time that went into work that was kept, as a share of all GPU time; an allocated GPU may still be idle inside its job, which no schedule can show",
-    "offered load": "GPU time that the submitted jobs ask for, as a share of what the fleet has while they arrive; above 1 no policy can keep up",
+    "wait": "all the time a job was in the queue; one that still is counts with its wait so far",
+    "completion time": "from submission to the end; jobs that did not do all their work are not in it",
     "percentiles": "95 % within 2 h: of all jobs, 95 % waited 2 h or less",
-    "Jain's fairness index": "1 when all tenants are served alike, and 1/n when one of n tenants gets everything",
-    "finish-time fairness": "a job's completion time divided by what it would take alone on the tenant's equal share of the fleet; above 1 the job lost by sharing",
-    "lower bound": "a job still queued at the end of the run has waited at least that long",
+    "occupancy": "GPU time allocated to jobs, as a share of all GPU time there was",
+    "utilisation": "the part of it that went into work that was kept; what a job leaves idle inside is not seen",
+    "offered load": "GPU time that the jobs need, as a share of what the fleet has from the first submission to "
+    "the last; above 100 % no policy can keep up",
+    "idle on nodes partly in use": "free GPUs on nodes of which other GPUs were held",
+    "bounded slowdown": "completion time over run time, with run times of 10 s at least",
+    "Jain's fairness index": "how alike the mean bounded slowdowns of the tenants are: 1 when equal, 1/n when one "
+    "of n bears it all",
+    "finish-time fairness": "completion time over the time alone on an equal share of the fleet; above 1 the job "
+    "lost by sharing",
+    "lower bound": "a job still queued when the run ended has waited at least that long",
 }
 
 

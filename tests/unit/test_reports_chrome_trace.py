@@ -50,7 +50,9 @@ def test_a_trace_that_would_be_too_large_is_cut_and_says_so() -> None:
     trace = written(most_events=100)
     assert "cut" in trace["otherData"]
     assert len(slices(trace)) <= 100
-    assert max(event["ts"] for event in trace["traceEvents"] if "ts" in event) < trace["otherData"]["to_s"] * 1e6
+    assert (
+        max(event["ts"] for event in trace["traceEvents"] if "ts" in event) < trace["otherData"]["to_s"] * 1e6
+    )
     assert "cut" not in written()["otherData"]
 
 

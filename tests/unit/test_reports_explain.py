@@ -58,7 +58,9 @@ def test_a_later_job_that_starts_first_overtakes() -> None:
 
 
 def test_a_job_still_queued_at_the_end_says_so() -> None:
-    made = explain.explain(sample(jobs_of((0.0, 9 * HOUR, 8), (0.0, HOUR, 8)), nodes=1, horizon_s=HOUR), "job-1")
+    made = explain.explain(
+        sample(jobs_of((0.0, 9 * HOUR, 8), (0.0, HOUR, 8)), nodes=1, horizon_s=HOUR), "job-1"
+    )
     said = explain.sentences(made)
     assert said[0].endswith("and waited 1 h, and it had not started when the run ended.")
     assert said[-1] == "It was queued when the run ended."
@@ -72,14 +74,18 @@ def test_a_rejected_job_is_explained_by_its_reason() -> None:
 
 
 def test_an_unknown_job_is_refused_with_the_nearest_ids() -> None:
-    with pytest.raises(PlanError, match=r'^no job "job-12x" in this run of 494 jobs; the nearest are .*job-12'):
+    with pytest.raises(
+        PlanError, match=r'^no job "job-12x" in this run of 494 jobs; the nearest are .*job-12'
+    ):
         explain.explain(sample(), "job-12x")
 
 
 def test_a_job_may_only_run_in_the_virtual_cluster_of_its_tenant() -> None:
     results = sample(jobs_of((0.0, HOUR, 8), (0.0, HOUR, 8)), nodes=4, horizon_s=4 * HOUR)
     clusters = pl.Series("virtual_cluster", ["vision", "vision", None, None])
-    results = replace(results, tables=results.tables | {"nodes": results.tables["nodes"].with_columns(clusters)})
+    results = replace(
+        results, tables=results.tables | {"nodes": results.tables["nodes"].with_columns(clusters)}
+    )
     made = explain.explain(results, "job-0")
     assert (made.partition, made.partition_gpus) == ("virtual cluster vision", 16)
 

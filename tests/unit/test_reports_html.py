@@ -65,7 +65,9 @@ def test_the_report_loads_nothing_and_runs_nothing() -> None:
     text = rendered(sample())
     page = parsed(text)
     assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in page.tags}
-    assert not [name for _, names in page.tags for name in names if name in {"src", "href"} or name.startswith("on")]
+    assert not [
+        name for _, names in page.tags for name in names if name in {"src", "href"} or name.startswith("on")
+    ]
     assert "http" not in text
     assert "url(" not in text
     assert "@import" not in text
@@ -101,35 +103,61 @@ def test_a_long_run_makes_a_small_report() -> None:
     span = 4 * 86400.0
 
     def repeated(name: str) -> pl.DataFrame:
-        times = [column for column in once[name].columns if column in ("time_s", "submit_s", "start_s", "end_s", "from_s", "to_s")]
+        times = [
+            column
+            for column in once[name].columns
+            if column in ("time_s", "submit_s", "start_s", "end_s", "from_s", "to_s")
+        ]
         parts = []
         for copy in range(copies):
             part = once[name].with_columns(pl.col(times) + copy * span)
-            parts.append(part.with_columns(pl.format("{}-{}", pl.lit(copy), "job_id").alias("job_id")) if "job_id" in part.columns else part)
+            parts.append(
+                part.with_columns(pl.format("{}-{}", pl.lit(copy), "job_id").alias("job_id"))
+                if "job_id" in part.columns
+                else part
+            )
         return pl.concat(parts)
 
-    tables = {name: repeated(name) for name in ("jobs", "runs", "placements", "waits", "timeline")} | {"nodes": once["nodes"]}
+    tables = {name: repeated(name) for name in ("jobs", "runs", "placements", "waits", "timeline")} | {
+        "nodes": once["nodes"]
+    }
     long = replace(results, tables=tables, summary=results.summary | {"counts": {"end_s": copies * span}})
     assert len(long.tables["jobs"]) == 100 * len(once["jobs"])
     assert len(rendered(long).encode()) < 500_000
 
 
-@pytest.mark.parametrize("results", [two_jobs_on_one_node(), rejecting(two_jobs_on_one_node())], ids=["two jobs", "all rejected"])
+@pytest.mark.parametrize(
+    "results", [two_jobs_on_one_node(), rejecting(two_jobs_on_one_node())], ids=["two jobs", "all rejected"]
+)
 def test_a_run_with_little_to_show_still_makes_a_page(results: SampleResults) -> None:
     parsed(rendered(results))
 
 
 def test_a_run_without_any_job_still_makes_a_page() -> None:
     results = two_jobs_on_one_node()
-    tables = {name: table.clear() for name, table in results.tables.items()} | {"nodes": results.tables["nodes"]}
-    page = parsed(rendered(replace(results, tables=tables, summary={"metrics": [], "counts": {"end_s": 0.0}})))
+    tables = {name: table.clear() for name, table in results.tables.items()} | {
+        "nodes": results.tables["nodes"]
+    }
+    page = parsed(
+        rendered(replace(results, tables=tables, summary={"metrics": [], "counts": {"end_s": 0.0}}))
+    )
     assert "nothing can be said about the fleet" in "".join(page.text)
 
 
 def test_objectives_are_listed_with_what_was_reached() -> None:
     results = sample()
-    objective = {"metric": "wait_p95_s", "tenant": None, "at_most": 3600.0, "at_least": None, "value": 8520.0, "unit": "s", "met": False}
-    text = "".join(parsed(rendered(replace(results, summary=results.summary | {"objectives": [objective]}))).text)
+    objective = {
+        "metric": "wait_p95_s",
+        "tenant": None,
+        "at_most": 3600.0,
+        "at_least": None,
+        "value": 8520.0,
+        "unit": "s",
+        "met": False,
+    }
+    text = "".join(
+        parsed(rendered(replace(results, summary=results.summary | {"objectives": [objective]}))).text
+    )
     assert "wait_p95_s is 2 h 22 min, wanted at most 1 h" in text
     assert "missed" in text
 

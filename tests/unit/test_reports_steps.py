@@ -8,12 +8,17 @@ from hypothesis import strategies as st
 
 from sim.reports import steps, svg
 
-LEVELS = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 50)), min_size=1, max_size=30, unique_by=lambda at: at[0])
+LEVELS = st.lists(
+    st.tuples(st.integers(0, 200), st.integers(0, 50)), min_size=1, max_size=30, unique_by=lambda at: at[0]
+)
 
 
 def at_each_second(changes: list[tuple[int, int]], end: int) -> list[int]:
     """The level during each second, by looking."""
-    return [max(((at, level) for at, level in changes if at <= second), default=(0, 0))[1] for second in range(end)]
+    return [
+        max(((at, level) for at, level in changes if at <= second), default=(0, 0))[1]
+        for second in range(end)
+    ]
 
 
 @given(changes=LEVELS, columns=st.integers(1, 8), width=st.integers(1, 30))
@@ -29,7 +34,9 @@ def test_columns_have_the_mean_and_the_extremes_of_their_seconds(
     assert made.high.tolist() == seconds.max(axis=1).tolist()
 
 
-STAYS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60), st.integers(0, 60), st.integers(1, 8)), max_size=25)
+STAYS = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, 60), st.integers(0, 60), st.integers(1, 8)), max_size=25
+)
 
 
 @given(stays=STAYS, columns=st.integers(1, 6), start=st.integers(0, 10))
@@ -40,7 +47,8 @@ def test_the_heat_map_holds_every_gpu_second_in_its_cell(
     end = start + columns * width
     names = ["row", "start_s", "length_s", "gpus"]
     held = pl.DataFrame(stays, schema=dict.fromkeys(names, pl.Int64), orient="row").with_columns(
-        pl.col("start_s").cast(pl.Float64), (pl.col("start_s") + pl.col("length_s")).cast(pl.Float64).alias("end_s")
+        pl.col("start_s").cast(pl.Float64),
+        (pl.col("start_s") + pl.col("length_s")).cast(pl.Float64).alias("end_s"),
     )
     expected = np.zeros((4, columns))
     for row, begin, length, gpus in stays:

@@ -45,7 +45,10 @@ def test_many_tenants_are_cut_and_counted() -> None:
 
 def test_an_interval_is_printed_as_plus_or_minus() -> None:
     results = sample()
-    metrics = [row | {"interval": [row["value"] - 60.0, row["value"] + 60.0]} if row["unit"] == "s" else row for row in results.summary["metrics"]]
+    metrics = [
+        row | {"interval": [row["value"] - 60.0, row["value"] + 60.0]} if row["unit"] == "s" else row
+        for row in results.summary["metrics"]
+    ]
     text = printed(replace(results, summary=results.summary | {"metrics": metrics}), 160)
     assert "32 min ± 1 min" in text
 
@@ -56,7 +59,15 @@ def test_rejected_jobs_are_listed_with_their_reason() -> None:
 
 def test_a_missed_objective_stands_out() -> None:
     results = sample()
-    objective = {"metric": "occupancy", "tenant": None, "at_most": None, "at_least": 0.9, "value": 0.64, "unit": "fraction", "met": False}
+    objective = {
+        "metric": "occupancy",
+        "tenant": None,
+        "at_most": None,
+        "at_least": 0.9,
+        "value": 0.64,
+        "unit": "fraction",
+        "met": False,
+    }
     assert "MISSED" in printed(replace(results, summary=results.summary | {"objectives": [objective]}), 120)
 
 

@@ -8,7 +8,9 @@ import pytest
 from sim.reports import compare, facts, html, steps, svg, words
 
 
-@pytest.mark.parametrize("module", [compare, facts, html, steps, svg, words], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [compare, facts, html, steps, svg, words], ids=lambda module: module.__name__
+)
 def test_the_examples_in_the_docstrings_hold(module: ModuleType) -> None:
     assert doctest.testmod(module).failed == 0
 
