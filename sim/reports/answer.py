@@ -1,12 +1,13 @@
-"""The answer before the figures: was the fleet big enough, who waited and why, what was wasted, what to look at next.
+"""The answer before the figures: was the fleet big enough, who waited and why, what was wasted, what next.
 
-Plain sentences that can be forwarded as they are. Each states only what the tables hold; means carry their interval when
-the run was replicated, and a wait cut off by the end of the run is said to be a lower bound.
+Plain sentences that can be forwarded as they are. Each states only what the tables hold; means carry their
+interval when the run was replicated, and a wait cut off by the end of the run is said to be a lower bound.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -71,7 +72,8 @@ def sentences(results: Results) -> list[str]:
 def is_overloaded(facts: Facts) -> bool:
     """Whether jobs ask for more GPU time than the fleet has while they arrive, and have to wait for it.
 
-    A handful of jobs that arrive within a minute ask for much in that minute; if they start at once, it is no matter.
+    A handful of jobs that arrive within a minute ask for much in that minute; if they start at once, it is no
+    matter.
     """
     return facts.value("offered_load") > 1.0 and facts.started_at_once < _NEARLY_ALL
 
@@ -84,7 +86,7 @@ def binding_cause(facts: Facts) -> str | None:
 def _all_rejected(facts: Facts) -> str:
     return (
         f"The fleet cannot do this work: every one of {words.count(len(facts.jobs), 'job')} was rejected, "
-        "because none of them could ever start."
+        "because none could ever start."
     )
 
 
@@ -118,8 +120,8 @@ def _too_small(facts: Facts) -> str:
     said = load.said() if load else ""
     span = words.duration(float(arrivals.max()) - float(arrivals.min()))  # type: ignore[arg-type]
     return (
-        f"The fleet is too small for this work: over the {span} in which jobs arrive, they ask for {said} of the GPU "
-        "time it has, so the queue grows without bound for as long as they keep coming."
+        f"The fleet is too small for this work: over the {span} in which jobs arrive, they ask for {said} of "
+        "the GPU time it has, so the queue grows without bound for as long as they keep coming."
     )
 
 
@@ -127,10 +129,8 @@ def _never_started(facts: Facts) -> list[str]:
     queued = facts.with_status("queued")
     if not queued:
         return []
-    share = words.percent(queued / len(facts.accepted))
-    return [
-        f"When the run ended, {words.count(queued, 'job')} ({share}) {'was' if queued == 1 else 'were'} still in the queue."
-    ]
+    share, were = words.percent(queued / len(facts.accepted)), "was" if queued == 1 else "were"
+    return [f"When the run ended, {words.count(queued, 'job')} ({share}) {were} still in the queue."]
 
 
 def _span(facts: Facts) -> str:
@@ -180,7 +180,7 @@ def _longest_waiters(facts: Facts) -> list[str]:
 
 def _contrast(heading: str, waits: dict[str, Metric]) -> str:
     """The longest and the shortest mean wait of several groups; empty when they are about the same."""
-    if len(waits) < 2:
+    if len(waits) <= 1:
         return ""
     most, least = (
         max(waits, key=lambda name: waits[name].value),
@@ -188,7 +188,8 @@ def _contrast(heading: str, waits: dict[str, Metric]) -> str:
     )
     if waits[most].value <= _APART * waits[least].value:
         return ""
-    return f"{heading}, {most} waited longest, {waits[most].said()} on average, and {least} least, {waits[least].said()}."
+    longest, shortest = waits[most].said(), waits[least].said()
+    return f"{heading}, {most} waited longest, {longest} on average, and {least} least, {shortest}."
 
 
 def _causes(facts: Facts) -> list[str]:
@@ -205,7 +206,7 @@ def _causes(facts: Facts) -> list[str]:
 
 
 def _waste(facts: Facts) -> list[str]:
-    """GPU time that did nothing: idle, in remainders of nodes, lost to preemption or a time limit, in restarts."""
+    """GPU time that did nothing: idle, lost to preemption or at a time limit, spent on restarts."""
     occupancy, stranded = facts.metric("occupancy"), facts.metric("fragmentation")
     if occupancy is None or facts.capacity_gpu_h == 0.0:
         return []
@@ -236,13 +237,13 @@ def _unfinished(facts: Facts) -> list[str]:
         bound = ", so waits are lower bounds" if queued else ""
         said.append(f"{cut} had not finished when the run ended ({' and '.join(states)}){bound}.")
     if killed:
+        them = "it" if killed == 1 else "them"
         said.append(
-            f"{words.count(killed, 'job')} reached the time limit stated for {'it' if killed == 1 else 'them'} and stopped there."
+            f"{words.count(killed, 'job')} reached the time limit stated for {them} and stopped there."
         )
     if moved:
-        said.append(
-            f"{words.count(round(moved), 'promised start')} had to move because a running job outlived its estimate."
-        )
+        starts = words.count(round(moved), "promised start")
+        said.append(f"{starts} had to move because a running job outlived its estimate.")
     return said
 
 
@@ -264,9 +265,8 @@ def _left_out(facts: Facts) -> list[str]:
     if not total:
         return []
     reasons = words.listed([f"{reason} ({number:,})" for reason, number in facts.left_out.items() if number])
-    return [
-        f"{words.count(total, 'row')} of the workload {'was' if total == 1 else 'were'} left out before the run: {reasons}."
-    ]
+    were = "was" if total == 1 else "were"
+    return [f"{words.count(total, 'row')} of the workload {were} left out before the run: {reasons}."]
 
 
 def _objectives(facts: Facts) -> list[str]:
@@ -278,14 +278,12 @@ def _objectives(facts: Facts) -> list[str]:
     if not missed:
         return ["The objective is met." if number == 1 else f"All {number} objectives are met."]
     said = "; ".join(objective_text(objective) for objective in missed)
-    return [
-        f"{'The objective is' if number == 1 else f'{len(missed)} of {number} objectives are'} missed: {said}."
-    ]
+    which = "The objective is" if number == 1 else f"{len(missed)} of {number} objectives are"
+    return [f"{which} missed: {said}."]
 
 
-def objective_text(objective: object) -> str:
+def objective_text(objective: Mapping[str, Any]) -> str:
     """One objective and what was reached, for a sentence or a table."""
-    assert isinstance(objective, dict)
     who = f" of {objective['tenant']}" if objective.get("tenant") else ""
     at_most = objective.get("at_most") is not None
     wanted = objective["at_most"] if at_most else objective["at_least"]
@@ -299,7 +297,5 @@ def _next(facts: Facts) -> list[str]:
     """What to look at next, from what bound most."""
     cause = binding_cause(facts)
     if is_overloaded(facts):
-        return [
-            "Add GPUs or admit less work first: while jobs ask for more than there is, no policy can keep the queue short."
-        ]
+        return ["Add GPUs or admit less work first: no policy can serve more GPU time than there is."]
     return [] if cause is None or facts.started_at_once >= _NEARLY_ALL else [_NEXT[cause]]

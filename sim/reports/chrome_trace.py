@@ -1,8 +1,9 @@
 """The run as a timeline for Perfetto or chrome://tracing: what ran on which node, and the queue above it.
 
-The format is the Trace Event Format of Chromium's tracing (JSON object form, times in microseconds). A node is a process
-of the viewer; jobs that share a node at one time lie on separate lanes (threads) of it, because slices of one thread must
-nest. The file is written as it is made and is bounded: a trace of a million slices is of no use to a viewer.
+The format is the Trace Event Format of Chromium's tracing (JSON object form, times in microseconds). A node
+is a process of the viewer; jobs that share a node at one time lie on separate lanes (threads) of it, because
+slices of one thread must nest. The file is written as it is made and is bounded: a trace of a million slices
+is of no use to a viewer.
 """
 
 from __future__ import annotations
@@ -45,15 +46,18 @@ def render(
     end_s: float | None = None,
     most_events: int = MOST_EVENTS,
 ) -> None:
-    """Write the runs that touch `[start_s, end_s)`; fewer, with a note in the metadata, if they exceed `most_events`."""
+    """Write the runs that touch `[start_s, end_s)`; beyond `most_events` the rest is cut, which the metadata tells."""
     facts = Facts(results)
     slices = _slices(facts)
     window = _window(facts, slices, start_s, facts.end_s if end_s is None else end_s, most_events)
     out.write('{"displayTimeUnit":"ms","otherData":')
     out.write(json.dumps(_metadata(facts, window, slices), allow_nan=False))
     out.write(',"traceEvents":[\n')
-    for order, event in enumerate(_events(facts, slices, window)):
-        out.write((",\n" if order else "") + json.dumps(event, separators=(",", ":"), allow_nan=False))
+    lines = (
+        json.dumps(event, separators=(",", ":"), allow_nan=False) for event in _events(facts, slices, window)
+    )
+    out.write(next(lines))
+    out.writelines(",\n" + line for line in lines)
     out.write("\n]}\n")
 
 

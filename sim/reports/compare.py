@@ -1,8 +1,8 @@
 """Several runs side by side: their metrics, who is best, and what happened to each job.
 
-When two runs met the same arrivals, every job is its own control: the difference of a job between the runs owes nothing to
-the luck of the draw. Neighbouring jobs still wait for one another, so the interval of the mean difference goes through
-batch means.
+When two runs met the same arrivals, every job is its own control: the difference of a job between the runs
+owes nothing to the luck of the draw. Neighbouring jobs still wait for one another, so the interval of the
+mean difference goes through batch means.
 """
 
 from __future__ import annotations
@@ -169,8 +169,8 @@ def sentences(comparison: Comparison) -> list[str]:
         names = words.listed(comparison.different_arrivals)
         one = len(comparison.different_arrivals) == 1
         said.append(
-            f"{names} {'was' if one else 'were'} given other jobs than {comparison.names[0]}: the metrics stand side by side, "
-            "but part of the difference is the jobs and not the fleet or the policy."
+            f"{names} {'was' if one else 'were'} given other jobs than {comparison.names[0]}: the metrics stand "
+            "side by side, but part of the difference is the jobs and not the fleet or the policy."
         )
     return said
 
@@ -182,9 +182,7 @@ def _cut_off(comparison: Comparison) -> list[str]:
     if not any(number for _, number in cut):
         return []
     numbers = words.listed([f"{number:,.0f} in {name}" for name, number in cut])
-    return [
-        f"Jobs that had not finished when their run ended ({numbers}) have no completion time and are not in it."
-    ]
+    return [f"Jobs not finished when their run ended ({numbers}) have no completion time and are not in it."]
 
 
 def _best(comparison: Comparison) -> str:
@@ -212,7 +210,8 @@ def _difference(paired: Paired) -> str:
     jobs = words.count(paired.jobs, "job")
     if paired.better == paired.worse == 0.0:
         return f"{pair}, each of the {jobs} that ended in both completed at the same time."
-    shares = f"{words.percent(paired.better)} of the {jobs} that ended in both completed sooner and {words.percent(paired.worse)} later"
+    better, worse = words.percent(paired.better), words.percent(paired.worse)
+    shares = f"{better} of the {jobs} that ended in both completed sooner and {worse} later"
     change = "sooner" if paired.mean_s < 0.0 else "later"
     mean = f"the mean job {words.duration(abs(paired.mean_s))} {change}"
     if paired.interval is None:
@@ -302,7 +301,7 @@ def _metric_bars(comparison: Comparison) -> Markup:
         most = max((abs(value.value) for value in values if value is not None), default=0.0)
         cells = [_bar_cell(value, most) for value in values]
         rows.append((SHOWN[name], *cells))
-    columns = {"metric": "name"} | {run: "compared" for run in comparison.names}
+    columns = {"metric": "name"} | dict.fromkeys(comparison.names, "compared")
     caption = "In each row the longest bar is the largest value; whether large is good depends on the metric."
     return figures.captioned("Runs side by side", caption, figures.table(columns, rows))
 

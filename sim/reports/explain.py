@@ -1,6 +1,7 @@
 """Why one job waited: its causes second by second, who overtook it, and who held the GPUs meanwhile.
 
-All of it is read from the tables of the run, so a job of last month's run folder can be explained without simulating again.
+All of it is read from the tables of the run, so a job of last month's run folder can be explained without
+simulating again.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ def _job(jobs: pl.DataFrame, job_id: str) -> dict[str, Any]:
 
 
 def _candidates(ids: pl.Series, wanted: str, most: int = 2000) -> list[str]:
-    """Ids that may be meant: those that share a long beginning, so that a million ids need not be compared."""
+    """Ids that may be meant: those with the same beginning, so that a million ids need not be compared."""
     for length in range(len(wanted), 0, -1):
         alike = ids.filter(ids.str.starts_with(wanted[:length]))
         if len(alike) >= _NEAREST:
@@ -231,9 +232,10 @@ def _stay(row: dict[str, Any], times: steps.Floats, levels: steps.Floats) -> Que
 def _started_meanwhile(
     facts: Facts, job: dict[str, Any], stays: pl.DataFrame, held: pl.DataFrame
 ) -> tuple[int, int]:
-    """Other jobs that started in the partition while this one queued, and how many of them were submitted later.
+    """Other jobs that started in the partition while this one queued, and how many were submitted later.
 
-    A job that starts at the very moment at which this one joins the queue counts only if it was submitted later.
+    A job that starts at the very moment at which this one joins the queue counts only if it was submitted
+    later.
     """
     order = facts.tables["jobs"].select("job_id", pl.int_range(pl.len(), dtype=pl.Int64).alias("place"))
     own = int(order.filter(pl.col("job_id") == job["job_id"])["place"][0])
@@ -305,9 +307,11 @@ def sentences(explanation: Explanation) -> list[str]:
     ]
     first = job.stays[0] if job.stays else None
     if first is not None:
+        there = f"{words.count(job.partition_gpus, 'GPU')} of {job.partition}"
         said.append(
-            f"{first.free_gpus_at_start:,} of the {words.count(job.partition_gpus, 'GPU')} of {job.partition} were free when it joined the queue, "
-            f"{words.significant(first.free_gpus_mean)} on average until it left, and {first.free_gpus_most:,} at most; it needed {job.gpus:,}."
+            f"{first.free_gpus_at_start:,} of the {there} were free when it joined the queue, "
+            f"{words.significant(first.free_gpus_mean)} on average until it left, and {first.free_gpus_most:,} at "
+            f"most; it needed {job.gpus:,}."
         )
     return [*said, _overtaken(job), *_meanwhile(job), *_end(job)]
 
@@ -319,10 +323,11 @@ def _exact(seconds: float) -> str:
 def _overtaken(job: Explanation) -> str:
     if job.started_meanwhile == 0:
         return "No other job started there while it waited."
+    started = f"{words.count(job.started_meanwhile, 'other job')} started there while it waited"
     if job.overtook == 0:
-        return f"{words.count(job.started_meanwhile, 'other job')} started there while it waited, none of them submitted later."
+        return f"{started}, none of them submitted later."
     return (
-        f"{words.count(job.started_meanwhile, 'other job')} started there while it waited; "
+        f"{started}; "
         f"{job.overtook:,} of them {'was' if job.overtook == 1 else 'were'} submitted later and overtook it."
     )
 
@@ -331,9 +336,10 @@ def _meanwhile(job: Explanation) -> list[str]:
     if not job.tenants_meanwhile:
         return []
     most = job.tenants_meanwhile[0]
-    return [
-        f"Meanwhile {most.name} held {words.percent(most.share)} of the GPU time there, more than any other tenant."
-    ]
+    share = words.percent(most.share)
+    if len(job.tenants_meanwhile) == 1:
+        return [f"Meanwhile {most.name} held {share} of the GPU time there."]
+    return [f"Meanwhile {most.name} held {share} of the GPU time there, more than any other tenant."]
 
 
 def _end(job: Explanation) -> list[str]:

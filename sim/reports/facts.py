@@ -1,7 +1,7 @@
 """What a run's tables say, ready to be worded or drawn; every report reads a run through this file.
 
-Nothing is simulated and nothing is guessed: a number is a metric of the summary where there is one (it then may carry
-an interval over replications), and otherwise a sum over the tables.
+Nothing is simulated and nothing is guessed: a number is a metric of the summary where there is one (it then
+may carry an interval over replications), and otherwise a sum over the tables.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CAUSE_MEANINGS: Mapping[str, str] = {
     "capacity": "fewer GPUs were free than the job needs",
     "fragmentation": "enough GPUs were free, but not on nodes where the job could use them together",
     "quota": "the tenant already held all the GPUs it may hold",
-    "order": "the free GPUs would have done, but the queue's order or a reservation kept them for another job",
+    "order": "the free GPUs would do, but the queue's order or a reservation kept them for another job",
     "preemption": "the job had been running, lost its GPUs to another, and was queued again",
 }
 

@@ -1,4 +1,6 @@
-"""The figures of the HTML report: each takes the facts of a run and gives a piece of markup that stretches with the page."""
+"""The figures of the HTML report: each turns the facts of a run into markup that stretches with the page."""
+
+# ruff: noqa: PLR2004 - a drawing is made of numbers
 
 from __future__ import annotations
 
@@ -54,12 +56,16 @@ def gpu_time(facts: Facts) -> Markup:
     )
     labels = [
         element(
-            "li", element("i", class_=f"swatch {class_}"), f"{name} ", element("b", words.percent(hours / total)),
+            "li",
+            element("i", class_=f"swatch {class_}"),
+            f"{name} ",
+            element("b", words.percent(hours / total)),
             element("small", f" {words.gpu_hours(hours)}"),
         )
         for name, hours, class_ in pieces
-    ]  # fmt: skip
-    caption = f"All {words.gpu_hours(facts.capacity_gpu_h)} that {words.count(facts.gpus, 'GPU')} had in {words.duration(facts.end_s - facts.start_s)}."
+    ]
+    gpus, span = words.count(facts.gpus, "GPU"), words.duration(facts.end_s - facts.start_s)
+    caption = f"All {words.gpu_hours(facts.capacity_gpu_h)} that {gpus} had in {span}."
     return captioned("Where the GPU time went", caption, bar, element("ul", *labels, class_="key"))
 
 
@@ -74,7 +80,7 @@ def _stack(
 ) -> Markup:
     """Shares of a whole side by side: (name, share, class, tooltip)."""
     drawn, left = [], 0.0
-    for name, share, class_, tooltip in pieces:
+    for _, share, class_, tooltip in pieces:
         drawn.append(
             element(
                 "rect",
@@ -159,12 +165,19 @@ def _band_titles(columns: steps.Columns, unit: str) -> list[str]:
     """What a pointer on a column is told: when, and the mean, lowest and highest level."""
     shown = min(_HOVER_COLUMNS, len(columns.mean))
     bounds = np.linspace(0, len(columns.mean), shown + 1).astype(int)
-    return [
-        f"from {words.duration(float(columns.edges_s[first]))} to {words.duration(float(columns.edges_s[last]))}: "
-        f"{words.significant(float(columns.mean[first:last].mean()))} {unit} on average, "
-        f"{words.significant(float(columns.low[first:last].min()))} to {words.significant(float(columns.high[first:last].max()))}"
-        for first, last in pairwise(bounds)
-    ]
+    told = []
+    for first, last in pairwise(bounds):
+        span = f"from {words.duration(columns.edges_s[first])} to {words.duration(columns.edges_s[last])}"
+        mean, low, high = (
+            words.significant(float(level))
+            for level in (
+                columns.mean[first:last].mean(),
+                columns.low[first:last].min(),
+                columns.high[first:last].max(),
+            )
+        )
+        told.append(f"{span}: {mean} {unit} on average, {low} to {high}")
+    return told
 
 
 # Waits
@@ -188,7 +201,10 @@ def wait_by_size(facts: Facts) -> Markup:
             for name, class_ in (("median", "n"), ("95 %", "n"), ("mean", "n aside"))
         ),
     )
-    caption = "Dot: half of the jobs waited no longer. Thick end: 95 % waited no longer. Thin end: 99 %. Logarithmic; a wait under a second lies at the left edge."
+    caption = (
+        "Dot: half of the jobs waited no longer. Thick end: 95 % waited no longer. Thin end: 99 %. "
+        "Logarithmic; a wait under a second lies at the left edge."
+    )
     return captioned("How long jobs waited, by size", caption, _table(head, body))
 
 
@@ -197,16 +213,20 @@ def _wait_row(facts: Facts, axis: svg.Axis, name: str, size: str | None) -> Mark
         facts.value(f"wait_{what}_s", size_class=size) for what in ("p50", "p95", "p99", "mean")
     )
     at = [svg.share(axis.place(max(value, axis.low))) for value in (middle, high, most)]
-    tooltip = f"{name}: median {words.duration(middle)}, 95 % within {words.duration(high)}, 99 % within {words.duration(most)}"
+    said = [words.duration(value) for value in (middle, high, most)]
+    tooltip = f"{name}: median {said[0]}, 95 % within {said[1]}, 99 % within {said[2]}"
+    ticks = [svg.share(axis.place(tick)) for tick in axis.ticks]
     drawing = element(
         "svg",
         element("title", tooltip),
-        *(element("line", x1=svg.share(axis.place(tick)), x2=svg.share(axis.place(tick)), y1="0", y2="100%", class_="grid") for tick in axis.ticks),
+        *(element("line", x1=tick, x2=tick, y1="0", y2="100%", class_="grid") for tick in ticks),
         element("line", x1=at[1], x2=at[2], y1="50%", y2="50%", class_="whisker"),
         element("line", x1=at[0], x2=at[1], y1="50%", y2="50%", class_="range"),
         element("circle", cx=at[0], cy="50%", r=5, class_="middle"),
-        class_="bar", width="100%", height=24,
-    )  # fmt: skip
+        class_="bar",
+        width="100%",
+        height=24,
+    )
     numbers = (
         element("td", words.duration(value), class_=class_)
         for value, class_ in ((middle, "n"), (high, "n"), (mean, "n aside"))
@@ -229,9 +249,12 @@ def wait_curve(facts: Facts) -> Markup:
     spots = np.geomspace(axis.low, axis.high, _CURVE_POINTS)
     shares = np.searchsorted(waits, spots, side="right") / len(waits)
     shape = svg.stretched(element("path", d=svg.step_path(axis.places(spots), shares), class_="curve wait"))
+    pointed = np.geomspace(axis.low, axis.high, _HOVER_COLUMNS)
     told = [
-        f"{words.percent(float(np.searchsorted(waits, spot, side='right')) / len(waits))} of jobs waited {words.duration(float(spot))} or less"
-        for spot in np.geomspace(axis.low, axis.high, _HOVER_COLUMNS)
+        f"{words.percent(float(share))} of jobs waited {words.duration(float(spot))} or less"
+        for spot, share in zip(
+            pointed, np.searchsorted(waits, pointed, side="right") / len(waits), strict=True
+        )
     ]
     drawing = svg.plot(
         shape,
@@ -242,7 +265,8 @@ def wait_curve(facts: Facts) -> Markup:
         title="share of jobs by wait",
         height=240,
     )
-    caption = f"Share of jobs that waited no longer than the time below. {words.percent(facts.started_at_once)} started at once."
+    at_once = words.percent(facts.started_at_once)
+    caption = f"Share of jobs that waited no longer than the time below. {at_once} started at once."
     return captioned("From the typical wait to the longest", caption, drawing)
 
 
@@ -335,9 +359,12 @@ def _cause_row(name: str, jobs: pl.DataFrame, shown: Sequence[str], class_: str)
         if totals[cause] > 0.0
     ]
     return element(
-        "tr", element("th", name), element("td", _stack(pieces, 22, labelled=True), class_="plotted"),
-        element("td", words.significant(waited_s / 3600.0), class_="n"), class_=class_,
-    )  # fmt: skip
+        "tr",
+        element("th", name),
+        element("td", _stack(pieces, 22, labelled=True), class_="plotted"),
+        element("td", words.significant(waited_s / 3600.0), class_="n"),
+        class_=class_,
+    )
 
 
 # Nodes
@@ -356,13 +383,16 @@ def heat_map(facts: Facts) -> Markup:
     cells = steps.held_by_row(held, len(names), facts.start_s, facts.end_s, _HEAT_COLUMNS) / gpus[:, None]
     single = len(names) == facts.nodes
     what = "node" if single else "group of nodes"
-    caption = f"One row per {what}, time from left to right; the stronger the colour, the larger the share of its GPUs allocated."
+    caption = f"One row per {what}; the stronger the colour, the larger the share of its GPUs allocated."
     time = svg.time_axis(facts.start_s, facts.end_s)
     height = max(60, len(names) * (14 if len(names) <= 24 else 8 if len(names) <= 48 else 6))
     drawing = svg.plot(
-        svg.stretched(*_heat_paths(cells), width=_HEAT_COLUMNS, height=len(names)), _heat_titles(names, cells),
-        svg.time_marks(time), title="share of GPUs allocated by node over time", height=height,
-    )  # fmt: skip
+        svg.stretched(*_heat_paths(cells), width=_HEAT_COLUMNS, height=len(names)),
+        _heat_titles(names, cells),
+        svg.time_marks(time),
+        title="share of GPUs allocated by node over time",
+        height=height,
+    )
     scale = [element("i", class_=f"swatch h{level}") for level in range(_HEAT_LEVELS + 1)]
     key = element("p", "idle ", *scale, " all GPUs allocated", class_="scale")
     return captioned(
@@ -436,10 +466,17 @@ def _heat_titles(names: Sequence[str], cells: np.ndarray[tuple[int, ...], np.dty
     """What a pointer on a row is told."""
     tall = 100.0 / len(names)
     return joined(
-        element("rect", element("title", f"{name}: {words.percent(float(line.mean()))} of its GPU time allocated"),
-                class_="hover", x="0", width="100%", y=f"{svg.number(row * tall)}%", height=f"{svg.number(tall)}%")
+        element(
+            "rect",
+            element("title", f"{name}: {words.percent(float(line.mean()))} of GPU time allocated"),
+            class_="hover",
+            x="0",
+            width="100%",
+            y=f"{svg.number(row * tall)}%",
+            height=f"{svg.number(tall)}%",
+        )
         for row, (name, line) in enumerate(zip(names, cells, strict=True))
-    )  # fmt: skip
+    )
 
 
 def _heat_labels(names: Sequence[str]) -> Markup:
@@ -486,15 +523,28 @@ def tenants(facts: Facts) -> Markup:
         bar = _stack([(name, part, "kept", f"{name}: {words.percent(part)} of the GPU time used")], 12)
         rows.append(
             (
-                name, words.count(jobs), words.significant(gpu_s / 3600.0), bar, words.percent(part),
-                "–" if spec is None or spec.quota is None else words.count(spec.quota),
-                wait.said() if wait else "–", high.said() if high else "–", words.count(preempted),
+                name,
+                words.count(jobs),
+                words.significant(gpu_s / 3600.0),
+                bar,
+                words.percent(part),
+                "-" if spec is None or spec.quota is None else words.count(spec.quota),
+                wait.said() if wait else "-",
+                high.said() if high else "-",
+                words.count(preempted),
             )
-        )  # fmt: skip
+        )
     columns = {
-        "tenant": "name", "jobs": "n", "GPU h used": "n", "share": "small", "": "n", "quota, GPUs": "n",
-        "mean wait": "n", "95 % within": "n", "preempted": "n",
-    }  # fmt: skip
+        "tenant": "name",
+        "jobs": "n",
+        "GPU h used": "n",
+        "share": "small",
+        "": "n",
+        "quota, GPUs": "n",
+        "mean wait": "n",
+        "95 % within": "n",
+        "preempted": "n",
+    }
     return captioned("Who got what", _fairness(facts), table(columns, rows))
 
 
@@ -507,7 +557,7 @@ def _fairness(facts: Facts) -> str:
         )
     if worst:
         said.append(
-            f"The worst finish-time fairness is {worst.said()} (1: as fast as with an equal share of one's own)."
+            f"The worst finish-time fairness is {worst.said()} (1: as fast as alone on an equal share)."
         )
     return " ".join(said)
 

@@ -1,7 +1,7 @@
-"""The capacity report as one self-contained HTML page: the answer in sentences, then the figures, then the methods.
+"""The capacity report as one self-contained HTML page: the answer, then the figures, then the methods.
 
-Nothing is loaded from anywhere, no script runs, and everything a user has named is escaped, so that the file can be sent
-on. It says nothing of when it was made: the same run gives the same bytes.
+Nothing is loaded from anywhere, no script runs, and everything a user has named is escaped, so that the file
+can be sent on. It says nothing of when it was made: the same run gives the same bytes.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ METRIC_MEANINGS = {
     "completion time": "from submission to the end; jobs that did not do all their work are not in it",
     "percentiles": "95 % within 2 h: of all jobs, 95 % waited 2 h or less",
     "occupancy": "GPU time allocated to jobs, as a share of all GPU time there was",
-    "utilisation": "the part of it that went into work that was kept; what a job leaves idle inside is not seen",
-    "offered load": "GPU time that the jobs need, as a share of what the fleet has from the first submission to "
-    "the last; above 100 % no policy can keep up",
+    "utilisation": "the part of it that went into work that was kept; GPUs idle inside a job are not seen",
+    "offered load": "GPU time that the jobs need, as a share of what there is from the first submission to the "
+    "last; above 100 % no policy can keep up",
     "idle on nodes partly in use": "free GPUs on nodes of which other GPUs were held",
     "bounded slowdown": "completion time over run time, with run times of 10 s at least",
-    "Jain's fairness index": "how alike the mean bounded slowdowns of the tenants are: 1 when equal, 1/n when one "
-    "of n bears it all",
-    "finish-time fairness": "completion time over the time alone on an equal share of the fleet; above 1 the job "
-    "lost by sharing",
+    "Jain's fairness index": "how alike the mean bounded slowdowns of the tenants are: 1 when equal, 1/n "
+    "when one of n bears it all",
+    "finish-time fairness": "completion time over the time alone on an equal share of the fleet; above 1 the "
+    "job lost by sharing",
     "lower bound": "a job still queued when the run ended has waited at least that long",
 }
 
@@ -104,9 +104,13 @@ def unbroken(sentence: str) -> str:
 def _numbers(facts: Facts) -> Markup:
     """The few numbers that everybody asks for first."""
     shown = (
-        ("GPU time allocated", "occupancy"), ("GPU time asked for", "offered_load"), ("mean wait", "wait_mean_s"),
-        ("95 % waited at most", "wait_p95_s"), ("mean completion time", "jct_mean_s"), ("work done", "goodput_gpu_h"),
-    )  # fmt: skip
+        ("GPU time allocated", "occupancy"),
+        ("GPU time asked for", "offered_load"),
+        ("mean wait", "wait_mean_s"),
+        ("95 % waited at most", "wait_p95_s"),
+        ("mean completion time", "jct_mean_s"),
+        ("work done", "goodput_gpu_h"),
+    )
     pieces = []
     for name, key in shown:
         metric = facts.metric(key)
@@ -170,15 +174,17 @@ def left_out(facts: Facts) -> list[str]:
     lines = [f"{reason}: {words.count(number, 'row')}" for reason, number in facts.left_out.items() if number]
     warm_up = len(facts.tables["jobs"]) - len(facts.jobs)
     if facts.start_s > 0.0:
+        span = words.duration(facts.start_s)
         lines.append(
-            f"{words.count(warm_up, 'job')} submitted in the warm-up of {words.duration(facts.start_s)}: simulated, not counted"
+            f"{words.count(warm_up, 'job')} submitted in the warm-up of {span}: simulated, not counted"
         )
     return [*lines, *facts.notes] or ["Nothing."]
 
 
 def _made(facts: Facts) -> str:
+    jobs, nodes = words.count(len(facts.tables["jobs"]), "job"), words.count(facts.nodes, "node")
     return (
-        f"Simulated event by event from the scenario below with seed {facts.scenario.seed}: {words.count(len(facts.tables['jobs']), 'job')} "
-        f"on {words.count(facts.nodes, 'node')}, {words.duration(facts.end_s)} of simulated time. Every figure is computed "
-        "from the recorded starts, ends and waits, exact between events; the same scenario and seed give the same report."
+        f"Simulated event by event from the scenario below with seed {facts.scenario.seed}: {jobs} on {nodes}, "
+        f"{words.duration(facts.end_s)} of simulated time. Every figure is computed from the recorded starts, "
+        "ends and waits, exact between events; the same scenario and seed give the same report."
     )

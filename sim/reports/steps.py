@@ -1,7 +1,7 @@
 """Large step functions and schedules as few columns, exactly: means are integrals, never samples.
 
-A million changes of a queue become some hundred columns, each with the exact time-weighted mean and the exact lowest
-and highest level that held at any moment of the column.
+A million changes of a queue become some hundred columns, each with the exact time-weighted mean and the exact
+lowest and highest level that held at any moment of the column.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Columns:
 
 
 def columns_of(times_s: Floats, levels: Floats, start_s: float, end_s: float, columns: int) -> Columns:
-    """A step function, whose level `levels[i]` holds from `times_s[i]` on, summarised in equal columns of time.
+    """A step function in equal columns of time.
 
-    Before the first change the level is 0.
+    The level `levels[i]` holds from `times_s[i]` on; before the first change it is 0.
 
     >>> made = columns_of(np.array([0.0, 3.0]), np.array([4.0, 8.0]), 0.0, 4.0, 2)
     >>> made.mean.tolist(), made.low.tolist(), made.high.tolist()
@@ -59,9 +59,9 @@ def _reduced(
 def held_by_row(held: pl.DataFrame, rows: int, start_s: float, end_s: float, columns: int) -> Floats:
     """GPUs held in each row (node or rack) and column of time, as exact means.
 
-    `held` has one line per stay: `row`, `start_s`, `end_s`, `gpus`. A stay adds its GPUs from its start and takes them
-    back at its end; each such change contributes to its own column the part of the column that is left, and to all later
-    columns in full. So the cost grows with the stays and not with stays times columns.
+    `held` has one line per stay: `row`, `start_s`, `end_s`, `gpus`. A stay adds its GPUs from its start and
+    takes them back at its end; each such change contributes to its own column the part of the column that is
+    left, and to all later columns in full. So the cost grows with the stays and not with stays times columns.
     """
     width_s = (end_s - start_s) / columns
     if held.is_empty() or width_s <= 0.0:

@@ -1,8 +1,11 @@
-"""Markup and plots without a library: safe elements, axes with round ticks, and paths for large step functions.
+"""Markup and plots without a library: safe elements, axes with round ticks, paths for step functions.
 
-Figures stretch with the page: a plot's curves live in a box of 1000 x 1000 units that the browser scales freely
-(`preserveAspectRatio="none"`), while its words are placed in percent and so keep their size on a phone.
+Figures stretch with the page: a plot's curves live in a box of 1000 x 1000 units that the browser scales
+freely (`preserveAspectRatio="none"`), while its words are placed in percent and so keep their size on a
+phone.
 """
+
+# ruff: noqa: PLR2004 - a drawing is made of numbers
 
 from __future__ import annotations
 
@@ -191,7 +194,7 @@ _LOG_TIMES_S = (
 
 
 def log_time_axis(low_s: float, high_s: float) -> Axis:
-    """Spans of time from seconds to months on one axis, marked where people count: 1 min, 10 min, 1 h, 6 h, 1 d.
+    """Spans of time from seconds to months on one axis, marked where people count.
 
     >>> log_time_axis(2.0, 5000.0).labels
     ('1 s', '10 s', '1 min', '10 min', '1 h', '6 h')
@@ -203,7 +206,7 @@ def log_time_axis(low_s: float, high_s: float) -> Axis:
 
 
 def step_path(across: Floats, up: Floats) -> str:
-    """A step curve, given in places from 0 to 1: each level lasts until the next place; the last until its own."""
+    """A step curve in places from 0 to 1: each level lasts until the next place."""
     if len(across) == 0:
         return ""
     x, y = np.round(across * BOX, 1), np.round((1.0 - up) * BOX, 1)
@@ -222,7 +225,7 @@ def line_path(across: Floats, up: Floats) -> str:
 
 
 def band_path(edges: Floats, low: Floats, high: Floats) -> str:
-    """The area between two step functions over the same columns (`edges` has one more entry than the levels)."""
+    """The area between two step functions over the same columns; `edges` has one entry more."""
     x = np.round(edges * BOX, 1)
     top, bottom = np.round((1.0 - high) * BOX, 1), np.round((1.0 - low) * BOX, 1)
     forth = [f"V{number(top[place])}H{number(x[place + 1])}" for place in range(len(top))]
@@ -238,9 +241,14 @@ def cells_path(columns: Sequence[int], rows: Sequence[int], lengths: Sequence[in
 def stretched(*shapes: str, width: float = BOX, height: float = BOX) -> Markup:
     """A box of curves that fills the plot, whatever its shape."""
     return element(
-        "svg", *shapes, class_="plot", width="100%", height="100%", viewBox=f"0 0 {number(width)} {number(height)}",
+        "svg",
+        *shapes,
+        class_="plot",
+        width="100%",
+        height="100%",
+        viewBox=f"0 0 {number(width)} {number(height)}",
         preserveAspectRatio="none",
-    )  # fmt: skip
+    )
 
 
 def share(place: float) -> str:
@@ -306,8 +314,13 @@ def hover(columns: Sequence[str]) -> Markup:
     width = 100.0 / max(len(columns), 1)
     return joined(
         element(
-            "rect", element("title", text), class_="hover", x=f"{number(place * width)}%", y="0",
-            width=f"{number(width)}%", height="100%",
+            "rect",
+            element("title", text),
+            class_="hover",
+            x=f"{number(place * width)}%",
+            y="0",
+            width=f"{number(width)}%",
+            height="100%",
         )
         for place, text in enumerate(columns)
-    )  # fmt: skip
+    )

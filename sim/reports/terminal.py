@@ -120,7 +120,7 @@ def _wait_row(
 def _tenants(facts: Facts) -> Table | None:
     """Who waited, tenant by tenant, those with most jobs first."""
     counted = facts.accepted.group_by("tenant").len().sort(["len", "tenant"], descending=[True, False]).rows()
-    if len(counted) < 2:
+    if len(counted) <= 1:
         return None
     rows = [[name, *_wait_row(facts, jobs, tenant=name)] for name, jobs in counted[:_MOST_TENANTS]]
     if len(counted) > _MOST_TENANTS:

@@ -1,8 +1,10 @@
 """Numbers as a person says them: the one place where reports round.
 
-A rounded number must not say more than the exact one: 99.97 % is "over 99.9 %", never "100 %", and a small loss is
-"under 0.1 %", never "0 %".
+A rounded number must not say more than the exact one: 99.97 % is "over 99.9 %", never "100 %", and a small
+loss is "under 0.1 %", never "0 %".
 """
+
+# ruff: noqa: PLR2004 - how numbers are rounded is a matter of numbers
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A small but whole run for the tests of the reports: three tenants on 24 nodes, scheduled here by a few lines.
+"""A small but whole run for the tests of the reports: three tenants on 24 nodes.
 
-Nothing of the engine is used: a greedy first-come schedule is made by hand, with two preemptions, so that a report can be
-tested without a simulation.
+Nothing of the engine is used: a greedy first-come schedule is made by hand, with two preemptions, so that a
+report can be tested without a simulation.
 """
 
 from __future__ import annotations
@@ -227,12 +227,19 @@ def tables_of(
                 | {"still_queued": 0 if run else 1}
             )
     runs = [
-        {"job_id": ids[run["row"]], "run": 0, "start_s": run["start_s"], "end_s": min(run["end_s"], horizon_s),
-         "outcome": "done" if run["end_s"] <= horizon_s else "censored",
-         "work_s": min(run["end_s"], horizon_s) - run["start_s"], "lost_s": 0.0, "restart_s": 0.0,
-         "gpus": sum(gpus for _, gpus in run["places"])}
+        {
+            "job_id": ids[run["row"]],
+            "run": 0,
+            "start_s": run["start_s"],
+            "end_s": min(run["end_s"], horizon_s),
+            "outcome": "done" if run["end_s"] <= horizon_s else "censored",
+            "work_s": min(run["end_s"], horizon_s) - run["start_s"],
+            "lost_s": 0.0,
+            "restart_s": 0.0,
+            "gpus": sum(gpus for _, gpus in run["places"]),
+        }
         for run in history.runs
-    ]  # fmt: skip
+    ]
     placements = [
         {"job_id": ids[run["row"]], "run": 0, "node": names[node], "gpus": gpus}
         for run in history.runs

@@ -56,8 +56,10 @@ def test_a_run_in_which_nobody_waits_says_that_the_fleet_was_big_enough() -> Non
 def test_a_run_in_which_half_wait_says_how_long_and_why() -> None:
     results = with_metric(two_jobs_on_one_node(), "offered_load", value=0.5)
     assert sentences(results) == [
-        "The fleet was big enough on average but not at every moment: jobs asked for 50 % of its GPU time, "
-        "and 50 % of 2 jobs had to wait.",
+        (
+            "The fleet was big enough on average but not at every moment: jobs asked for 50 % of its GPU time, "
+            "and 50 % of 2 jobs had to wait."
+        ),
         "Over 4 h, 50 % of the GPU time of 1 node with 8 GPUs was allocated to jobs.",
         "Half of the jobs waited 30 min or less, 95 % waited 57 min or less; the mean wait is 30 min.",
         "All of the waiting was because too few GPUs were free.",
@@ -69,8 +71,8 @@ def test_a_run_in_which_half_wait_says_how_long_and_why() -> None:
 def test_an_overloaded_fleet_is_said_to_grow_its_queue_without_bound() -> None:
     said = sentences(with_metric(two_jobs_on_one_node(), "offered_load", value=1.34))
     assert said[0] == (
-        "The fleet is too small for this work: over the 0 s in which jobs arrive, they ask for 134 % of the GPU "
-        "time it has, so the queue grows without bound for as long as they keep coming."
+        "The fleet is too small for this work: over the 0 s in which jobs arrive, they ask for 134 % of "
+        "the GPU time it has, so the queue grows without bound for as long as they keep coming."
     )
     assert said[-1].startswith("Add GPUs or admit less work first")
 
@@ -99,7 +101,7 @@ def rejecting(results: SampleResults, reason: str = "wider than any partition") 
 
 def test_a_run_that_rejects_every_job_says_so_and_why() -> None:
     assert sentences(rejecting(two_jobs_on_one_node())) == [
-        "The fleet cannot do this work: every one of 2 jobs was rejected, because none of them could ever start.",
+        "The fleet cannot do this work: every one of 2 jobs was rejected, because none could ever start.",
         "2 jobs were rejected: wider than any partition (2).",
     ]
 

@@ -3,6 +3,7 @@
 import io
 import json
 from collections import defaultdict
+from itertools import pairwise
 from typing import Any
 
 from sim.reports import chrome_trace
@@ -34,7 +35,7 @@ def test_slices_on_one_lane_of_a_node_never_overlap() -> None:
         lanes[event["pid"], event["tid"]].append((event["ts"], event["ts"] + event["dur"]))
     for stays in lanes.values():
         ordered = sorted(stays)
-        assert all(before[1] <= after[0] for before, after in zip(ordered, ordered[1:], strict=False))
+        assert all(before[1] <= after[0] for before, after in pairwise(ordered))
     assert max(lane for _, lane in lanes) <= GPUS_PER_NODE
 
 

@@ -21,8 +21,10 @@ def test_the_run_with_the_shortest_completion_time_is_named_first() -> None:
     assert made.ranking == ("two nodes", "one node")
     assert compare.sentences(made) == [
         "two nodes has the shortest mean completion time, 1 h, before one node (1 h 30 min).",
-        "With two nodes instead of one node, 50 % of the 2 jobs that ended in both completed sooner and 0 % later; "
-        "the mean job 30 min sooner, of too few jobs for an interval.",
+        (
+            "With two nodes instead of one node, 50 % of the 2 jobs that ended in both completed sooner and "
+            "0 % later; the mean job 30 min sooner, of too few jobs for an interval."
+        ),
     ]
 
 
@@ -44,8 +46,7 @@ def test_a_run_beside_itself_is_the_same() -> None:
 def test_jobs_that_did_not_finish_are_said_to_be_missing_from_the_mean() -> None:
     said = compare.sentences(compare.compare({"24": sample(nodes=24), "28": sample(nodes=28)}))
     assert said[-1] == (
-        "Jobs that had not finished when their run ended (31 in 24 and 23 in 28) have no completion time "
-        "and are not in it."
+        "Jobs not finished when their run ended (31 in 24 and 23 in 28) have no completion time and are not in it."
     )
 
 

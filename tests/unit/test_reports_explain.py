@@ -30,10 +30,12 @@ def test_a_job_that_waits_for_another_is_explained_in_sentences() -> None:
     assert explain.sentences(made) == [
         "Job job-1 of vision asked for 8 GPUs at 0 s and waited 1 h.",
         "1 h of that (100 %): too few GPUs free.",
-        "0 of the 8 GPUs of the fleet were free when it joined the queue, 0 on average until it left, and 0 at most; "
-        "it needed 8.",
+        (
+            "0 of the 8 GPUs of the fleet were free when it joined the queue, 0 on average until it left, "
+            "and 0 at most; it needed 8."
+        ),
         "No other job started there while it waited.",
-        "Meanwhile vision held 100 % of the GPU time there, more than any other tenant.",
+        "Meanwhile vision held 100 % of the GPU time there.",
         "It ended at 2 h (done).",
     ]
 
