@@ -90,7 +90,7 @@ class Simulation:
         """Play until the last job has left, or until the horizon; then close what is still open."""
         if self.submits_s:
             self.clock.at(self.submits_s[0], ARRIVES, Alarm(self.clock, self._arrive))
-        with _collector_paused():
+        with _collector_relaxed():
             self.clock.run(until=horizon_s)
         self._close(horizon_s)
         return self.log
@@ -139,10 +139,12 @@ class Simulation:
         """A run ends: the work is done, or the stated limit is reached."""
         job, now_s = alarm.job, self.clock.now
         if job is not None:
+            _silence(job)
             over = self.kill_at_estimate and job.work_left_s > job.remaining_s
             desk = self._desk(job)
             desk.finish(job, now_s, Outcome.TIMED_OUT if over else Outcome.DONE)
-            self._touched[desk] = None
+            if not desk.idle:
+                self._touched[desk] = None
         self._decide(now_s)
 
     def _change_rank(self, alarm: Alarm) -> None:
@@ -235,12 +237,11 @@ def _silence(job: Job) -> None:
 
 
 @contextmanager
-def _collector_paused() -> Iterator[None]:
-    """No cyclic garbage collection: millions of small facts would be searched again and again for cycles."""
-    was_on = gc.isenabled()
-    gc.disable()
+def _collector_relaxed() -> Iterator[None]:
+    """Rare cyclic garbage collection: the facts of a run are many and have no cycles."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 50)
     try:
         yield
     finally:
-        if was_on:
-            gc.enable()
+        gc.set_threshold(*thresholds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from sim.partition import Shape, Site
+    from sim.partition import Marks, Shape, Site
     from sim.tenancy import Account
 
 _NONE: Final[list[Any]] = []
@@ -65,8 +65,8 @@ class Job:
         self.gpus = shape.gpus
         self.queued_s = submit_s
         """When it last joined the queue."""
-        self.marks: tuple[float, ...] | None = None
-        """The shape's waiting times by cause when this job joined them; None while it has not waited."""
+        self.marks: Marks | None = None
+        """What its shape had waited when this job joined; None while it does not wait."""
         self.attained_gpu_s = 0.0
         """GPU-seconds held so far, up to the last start."""
         self.level = 0

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sortedcontainers import SortedList
 
@@ -18,7 +20,7 @@ from sim.cluster import Gang, Placement, Pool, parts_of
 from sim.log import CAUSES, Log, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from sim.job import Job
     from sim.placement import PlacementRule
@@ -30,13 +32,12 @@ PREEMPTION = 4
 DONE = Outcome.DONE
 
 
-@dataclass(slots=True, eq=False)
-class Site:
-    """Where a job runs."""
-
-    pool: Pool
-    gang: Gang
-    placement: Placement
+Site: TypeAlias = tuple[Pool, Gang, Placement]
+"""Where a job runs or could run."""
+Split: TypeAlias = tuple[float, float, float, float, float]
+"""A wait by cause, in seconds, in the order of `sim.log.CAUSES`."""
+Marks: TypeAlias = tuple[tuple[float, float, float, float], int, float]
+"""What a shape had waited when a job joined it: times by cause, the cause since then, and for how long already."""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,7 +45,7 @@ class Shape:
     """What a job asks for, shared by all jobs of one partition that ask for the same.
 
     `options` are the pools that could hold it, with the gang that it would be there. `account` is set where tenants
-    are told apart. `since_s`, `cause` and `waited_s` account the time by cause while anybody of this shape waits.
+    are told apart. While anybody of this shape waits, it has waited for `cause` since `since_s`.
     """
 
     gpus: int
@@ -55,7 +56,8 @@ class Shape:
     waiting: int = 0
     cause: int = CAPACITY
     since_s: float = 0.0
-    waited_s: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0, 0.0])
+    waited_s: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    """Time spent waiting for each reason up to `since_s`; a new tuple whenever the reason changes."""
     line: list[tuple[Key, int, Job]] = field(default_factory=list)
     """Room for a blocking rule that keeps a heap per shape."""
 
@@ -112,7 +114,7 @@ class Partition:
     """The pools of one virtual cluster with everybody who runs or waits there.
 
     `preempts` says that a waiting job may displace running ones of worse rank, `reclaims` that a tenant inside its
-    quota may displace those who borrow, `apart` that tenants are told apart (quotas or shares).
+    quota may displace those who borrow, `limited` that tenants have quotas.
     """
 
     def __init__(
@@ -126,7 +128,7 @@ class Partition:
         cost: PreemptionCost | None = None,
         preempts: bool = False,
         reclaims: bool = False,
-        apart: bool = False,
+        limited: bool = False,
     ) -> None:
         self.name = name
         self.pools = tuple(pools)
@@ -136,10 +138,20 @@ class Partition:
         self.cost = cost or PreemptionCost()
         self.preempts = preempts
         self.reclaims = reclaims
-        self.apart = apart or order.by_tenant
+        self.limited = limited
+        self.apart = limited or order.by_tenant
         self.accounts: dict[str, Account] = {}
         self.shapes: dict[tuple[Request, str | None], Shape] = {}
-        self.waiting: dict[Shape, None] = {}
+        self.waiting: dict[int, dict[Shape, None]] = {}
+        """Shapes for which somebody waits, by GPUs."""
+        self._lacking: set[int] = set()
+        """Widths for which every shape is known to wait for GPUs alone."""
+        self.displaces = preempts or reclaims
+        """Whether running jobs can lose their GPUs to waiting ones."""
+        self.on_node: defaultdict[int, dict[Job, None]] = defaultdict(dict)
+        """Running jobs by node, kept where they can be displaced."""
+        self.loosened: dict[int, None] = {}
+        """Nodes on which more is possible for waiting jobs than when they last found no place."""
         self.running: SortedList[tuple[tuple[float, ...], Job]] = SortedList()
         self.rank: Callable[[Job, float], tuple[float, ...]] | None = None
         """How running jobs are ranked; None where nobody needs to know."""
@@ -216,7 +228,7 @@ class Partition:
         for pool, gang in shape.options:
             placement = self.rule.find(pool, gang)
             if placement is not None:
-                return Site(pool, gang, placement)
+                return pool, gang, placement
         return None
 
     def fits(self, shape: Shape) -> bool:
@@ -234,7 +246,8 @@ class Partition:
         """Give the job its GPUs; its wait, if it had one, is over."""
         if job.marks is not None:
             self.leave(job, now_s)
-        site.pool.take(site.placement, site.gang)
+        pool, gang, placement = site
+        pool.take(placement, gang)
         job.site = site
         job.started_s = now_s
         job.expected_end_s = now_s + job.restart_s + job.remaining_s
@@ -243,6 +256,9 @@ class Partition:
         if self.rank is not None:
             job.rank = self.rank(job, now_s)
             self.running.add((job.rank, job))
+            if self.displaces:
+                for node, _ in placement:
+                    self.on_node[node][job] = None
         self.begun.append(job)
 
     def stop(self, job: Job, now_s: float, outcome: Outcome) -> None:
@@ -252,17 +268,22 @@ class Partition:
             raise AssertionError(f"{job} holds nothing")
         if self.rank is not None:
             self.running.remove((job.rank, job))
-        site.pool.give(site.placement, site.gang)
+        pool, gang, placement = site
+        pool.give(placement, gang)
         job.site = None
+        if self.displaces:
+            for node, _ in placement:
+                del self.on_node[node][job]
+                self.loosened[node] = None
         if self.apart:
             self._charge(job, -1)
         if now_s != job.expected_end_s:
             self.surprised = True
-        if outcome == DONE:
-            stay = (job.work_left_s, 0.0, job.restart_s)
+        if outcome is DONE:
+            kept_s, lost_s, loading_s = job.work_left_s, 0.0, job.restart_s
         else:
-            stay = self.cost.split(job, now_s, outcome)
-        self.log.runs.append((job.index, job.started_s, now_s, outcome, *stay, site.placement))
+            kept_s, lost_s, loading_s = self.cost.split(job, now_s, outcome)
+        self.log.runs.append((job.index, job.started_s, now_s, outcome, kept_s, lost_s, loading_s, placement))
 
     def displace(self, job: Job, now_s: float) -> None:
         """Take the GPUs of a running job and put it back in the queue with what it has saved."""
@@ -293,6 +314,8 @@ class Partition:
         job.rank = self.order.rank(job, now_s)
         self.running.add((job.rank, job))
         self.sunk.append(job)
+        if job.site is not None:
+            self.loosened.update(dict.fromkeys(node for node, _ in job.site[2]))
 
     def settle_ranks(self, after_s: float) -> None:
         """Once a moment is decided, running jobs whose rank had got worse stand where running jobs stand."""
@@ -308,6 +331,7 @@ class Partition:
         account.gpus += sign * job.gpus
         account.cpus += sign * gang.cpus_per_gpu * job.gpus
         account.memory_bytes += sign * gang.memory_bytes_per_gpu * job.gpus
+        account.share = self.order.share(account, self.capacity)
 
     # ---- why jobs wait
 
@@ -315,11 +339,13 @@ class Partition:
         """The job found no place at this moment and waits from now on."""
         shape = job.shape
         if not shape.waiting:
-            self.waiting[shape] = None
+            self.waiting.setdefault(shape.gpus, {})[shape] = None
             shape.cause = self.cause(shape)
             shape.since_s = now_s
+            if shape.cause != CAPACITY:
+                self._lacking.discard(shape.gpus)
         shape.waiting += 1
-        job.marks = self._marks(shape, now_s)
+        job.marks = (shape.waited_s, shape.cause, now_s - shape.since_s)
         if shape.relaxed is not None:
             self.impatient.append(job)
 
@@ -328,23 +354,35 @@ class Partition:
 
         A job that had been running waits because it was preempted, whatever else keeps it waiting.
         """
-        before, shape = job.marks, job.shape
-        if before is None:
+        marks, shape = job.marks, job.shape
+        if marks is None:
             raise AssertionError(f"{job} does not wait")
         job.marks = None
-        after = self._marks(shape, now_s)
+        total_s = now_s - job.queued_s
+        if total_s > 0:
+            split = self._split(marks, shape, now_s, total_s) if job.started_s < 0 else (0.0, 0.0, 0.0, 0.0, total_s)
+            self.log.waits.append((job.index, job.queued_s, now_s, *split, int(still_queued)))
         shape.waiting -= 1
         if not shape.waiting:
-            del self.waiting[shape]
-            shape.waited_s[shape.cause] += now_s - shape.since_s
-        total_s = now_s - job.queued_s
-        if total_s <= 0:
-            return
-        if job.started_s >= 0:
-            split: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, total_s)
-        else:
-            split = (*exact_split([late - early for early, late in zip(before, after, strict=True)], total_s), 0.0)
-        self.log.waits.append((job.index, job.queued_s, now_s, *split, int(still_queued)))
+            self._note(shape, now_s)
+            alike = self.waiting[shape.gpus]
+            del alike[shape]
+            if not alike:
+                del self.waiting[shape.gpus]
+                self._lacking.discard(shape.gpus)
+
+    def _split(self, marks: Marks, shape: Shape, now_s: float, total_s: float) -> Split:
+        """A wait by cause, from what the shape had waited when the job joined and what it has waited now."""
+        before, cause, elapsed_s = marks
+        if before is shape.waited_s:
+            return _ALL_OF[cause](total_s)
+        parts = [late - early for early, late in zip(before, shape.waited_s, strict=True)]
+        parts[cause] -= elapsed_s
+        parts[shape.cause] += now_s - shape.since_s
+        largest = max(range(len(parts)), key=parts.__getitem__)
+        parts[largest] = 0.0
+        parts[largest] = total_s - math.fsum(parts)
+        return parts[0], parts[1], parts[2], parts[3], 0.0
 
     def relax(self, job: Job, now_s: float) -> None:
         """The job has waited long enough for locality: from now on it waits as one that takes what there is."""
@@ -356,13 +394,36 @@ class Partition:
         self.enter(job, now_s)
 
     def account_causes(self, now_s: float) -> None:
-        """Note, after the last change of this moment, for which reason each shape waits from now on."""
-        for shape in self.waiting:
-            cause = self.cause(shape)
-            if cause != shape.cause:
-                shape.waited_s[shape.cause] += now_s - shape.since_s
-                shape.since_s = now_s
-                shape.cause = cause
+        """Note, after the last change of this moment, for which reason each shape waits from now on.
+
+        Where no pool has as many free GPUs as a width needs, and none had before, nothing can have changed for it.
+        """
+        most_free, lacking = self.most_free, self._lacking
+        for gpus, shapes in self.waiting.items():
+            if gpus <= most_free:
+                lacking.discard(gpus)
+            elif gpus in lacking:
+                continue
+            elif not self.limited:
+                lacking.add(gpus)
+            for shape in shapes:
+                cause = self.cause(shape)
+                if cause != shape.cause:
+                    self._note(shape, now_s)
+                    shape.cause = cause
+
+    def _note(self, shape: Shape, now_s: float) -> None:
+        """Add the time since the last change to the reason that held."""
+        parts = list(shape.waited_s)
+        parts[shape.cause] += now_s - shape.since_s
+        shape.waited_s = (parts[0], parts[1], parts[2], parts[3])
+        shape.since_s = now_s
+
+    @property
+    def most_free(self) -> int:
+        """Free GPUs of the pool that has the most."""
+        pools = self.pools
+        return pools[0].free_gpus if len(pools) == 1 else max(pool.free_gpus for pool in pools)
 
     def cause(self, shape: Shape) -> int:
         """Why a job of this shape does not start now, given that it does not."""
@@ -377,19 +438,13 @@ class Partition:
                 enough = True
         return FRAGMENTATION if enough else CAPACITY
 
-    def _marks(self, shape: Shape, now_s: float) -> tuple[float, ...]:
-        marks = shape.waited_s.copy()
-        marks[shape.cause] += now_s - shape.since_s
-        return tuple(marks)
 
-
-def exact_split(waited_s: list[float], total_s: float) -> tuple[float, ...]:
-    """The split with its rounding errors put where they matter least, so that it adds up to the whole wait."""
-    largest = max(range(len(waited_s)), key=waited_s.__getitem__)
-    rest = math.fsum(part for cause, part in enumerate(waited_s) if cause != largest)
-    waited_s[largest] = total_s - rest
-    return tuple(waited_s)
-
+_ALL_OF: Final[tuple[Callable[[float], Split], ...]] = (
+    lambda total_s: (total_s, 0.0, 0.0, 0.0, 0.0),
+    lambda total_s: (0.0, total_s, 0.0, 0.0, 0.0),
+    lambda total_s: (0.0, 0.0, total_s, 0.0, 0.0),
+    lambda total_s: (0.0, 0.0, 0.0, total_s, 0.0),
+)
 
 if len(CAUSES) != PREEMPTION + 1:
     raise AssertionError("causes of the log and of the partition differ")

@@ -7,23 +7,26 @@ from typing import TYPE_CHECKING
 from sim.partition import Partition, Site
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from sim.cluster import Gang, Pool
+    from sim.cluster import Gang, Placement, Pool
     from sim.job import Job
 
 
-def place(partition: Partition, job: Job, now_s: float) -> Site | None:
+def place(partition: Partition, job: Job, now_s: float, *, known: bool) -> Site | None:
     """A place for the job: among the free GPUs, else on the GPUs of jobs that it displaces; None if neither will do.
 
+    `known` says that the job found no place when it last asked; then only nodes that were loosened since can help it.
     Those it displaces have lost their GPUs on return; the free GPUs of the place are not yet taken.
     """
     site = partition.find(job)
-    if site is not None or not (partition.preempts or partition.reclaims):
+    if site is not None or not partition.displaces:
         return site
     if not partition.allows(job.shape):
         return None
     for pool, gang in job.shape.options:
+        if known and not _helped(partition, job, pool, gang, now_s):
+            continue
         victims = _victims(partition, job, pool, gang, now_s)
         if victims:
             for victim in victims:
@@ -32,51 +35,109 @@ def place(partition: Partition, job: Job, now_s: float) -> Site | None:
     return None
 
 
+def _helped(partition: Partition, job: Job, pool: Pool, gang: Gang, now_s: float) -> bool:
+    """Whether a loosened node has room for some part of the gang, counting what the job may displace there.
+
+    On every other node no more is possible than when the job found no place: running jobs only gain rank.
+    """
+    if partition.reclaims or partition.rule.anywhere:
+        return True
+    narrowest = gang.parts[-1][0]
+    own = partition.order.rank(job, now_s)
+    rank, first = partition.order.rank, pool.first_node
+    for node in partition.loosened:
+        if not 0 <= node - first < pool.nodes:
+            continue
+        room = pool.free[node - first]
+        for running in partition.on_node[node]:
+            if room >= narrowest:
+                break
+            if rank(running, now_s) > own and running.site is not None:
+                room += sum(gpus for held, gpus in running.site[2] if held == node)
+        if room >= narrowest:
+            return True
+    return False
+
+
 def _victims(partition: Partition, job: Job, pool: Pool, gang: Gang, now_s: float) -> list[Job]:
     """The running jobs of the pool that make room when they go; empty when all that may go are not enough.
 
     The weakest go first until the job fits. Then, strongest first, each is spared that the job does not need. The
     pool is tried out on and left as it was.
     """
-    tried: list[Job] = []
-    wanted = gang.gpus - pool.free_gpus
-    weaker = _weaker(partition, job, now_s)
-    for victim in weaker:
-        if victim.site is not None and victim.site.pool is pool:
-            tried.append(victim)
-            wanted -= victim.gpus
-            if wanted <= 0:
-                break
-    if wanted > 0:
-        return []
-    for victim in tried:
-        _give(victim)
     fits = partition.rule.fits
-    while not fits(pool, gang):
-        following = next((v for v in weaker if v.site is not None and v.site.pool is pool), None)
-        if following is None:
-            for victim in tried:
-                _take(victim)
-            return []
-        tried.append(following)
-        _give(following)
+    room = _Room(pool, gang, anywhere=partition.rule.anywhere)
+    tried: list[Job] = []
+    for victim in _weaker(partition, job, now_s):
+        if victim.site is None or victim.site[0] is not pool:
+            continue
+        tried.append(victim)
+        if not room.add(victim.site[2]):
+            continue
+        going = [victim for victim in tried if room.useful(victim)]
+        for each in going:
+            _give(each)
+        needed = _spare(pool, gang, going, fits) if fits(pool, gang) else []
+        for each in needed or going:
+            _take(each)
+        if needed:
+            return needed
+    return []
+
+
+def _spare(pool: Pool, gang: Gang, going: list[Job], fits: Callable[[Pool, Gang], bool]) -> list[Job]:
+    """Of jobs whose GPUs are free for trial, those that the gang needs gone; the others have their GPUs back."""
     needed = []
-    for victim in reversed(tried):
-        if _still_free(pool, victim):
-            _take(victim)
-            if fits(pool, gang):
-                continue
-            _give(victim)
-        needed.append(victim)
-    for victim in needed:
+    for victim in reversed(going):
         _take(victim)
+        if not fits(pool, gang):
+            _give(victim)
+            needed.append(victim)
     return needed
 
 
+class _Room:
+    """Counts, without touching the pool, whether enough nodes would have room for the parts of a gang."""
+
+    def __init__(self, pool: Pool, gang: Gang, *, anywhere: bool) -> None:
+        self.pool = pool
+        self.anywhere = anywhere
+        self.missing_gpus = gang.gpus - pool.free_gpus
+        self.extra: dict[int, int] = {}
+        self.narrowest = gang.parts[-1][0]
+        self.missing: list[list[int]] = []
+        needed = 0
+        for width, count in gang.parts:
+            needed += count
+            self.missing.append([width, needed - pool.nodes_with(width).bit_count()])
+
+    def add(self, placement: Placement) -> bool:
+        """These GPUs would be free too: is that enough?"""
+        first, free, extra = self.pool.first_node, self.pool.free, self.extra
+        for node, gpus in placement:
+            self.missing_gpus -= gpus
+            before = free[node - first] + extra.get(node, 0)
+            extra[node] = extra.get(node, 0) + gpus
+            for width_missing in self.missing:
+                if before < width_missing[0] <= before + gpus:
+                    width_missing[1] -= 1
+        if self.anywhere or self.missing_gpus > 0:
+            return self.missing_gpus <= 0
+        return all(missing <= 0 for _, missing in self.missing)
+
+    def useful(self, job: Job) -> bool:
+        """Whether the job holds GPUs on a node that could take a part."""
+        if self.anywhere:
+            return True
+        first, free, extra = self.pool.first_node, self.pool.free, self.extra
+        placement = () if job.site is None else job.site[2]
+        return any(free[node - first] + extra[node] >= self.narrowest for node, _ in placement)
+
+
 def _weaker(partition: Partition, job: Job, now_s: float) -> Iterator[Job]:
-    """Running jobs that the job may displace, weakest first."""
+    """Running jobs that the job may displace, weakest first; none that started at this very moment."""
     if partition.reclaims:
-        yield from _borrowers(partition, job)
+        yield from _borrowers(partition, job, now_s)
         return
     rank = partition.order.rank
     own = rank(job, now_s)
@@ -84,16 +145,18 @@ def _weaker(partition: Partition, job: Job, now_s: float) -> Iterator[Job]:
         for other, running in reversed(partition.running):
             if other <= own:
                 return
-            yield running
+            if running.started_s != now_s:
+                yield running
         return
     ranked = sorted(((rank(running, now_s), running) for _, running in partition.running), reverse=True)
     for other, running in ranked:
         if other <= own:
             return
-        yield running
+        if running.started_s != now_s:
+            yield running
 
 
-def _borrowers(partition: Partition, job: Job) -> Iterator[Job]:
+def _borrowers(partition: Partition, job: Job, now_s: float) -> Iterator[Job]:
     """Jobs of tenants above their quota, last started first, while a tenant is still above it.
 
     Only a job that stays inside its own tenant's quota may take them.
@@ -104,23 +167,18 @@ def _borrowers(partition: Partition, job: Job) -> Iterator[Job]:
     held = {other.tenant: other.gpus for other in partition.accounts.values()}
     for _, running in reversed(partition.running):
         owner = running.account
-        if owner is not account and held[owner.tenant] > owner.quota_gpus:
+        if running.started_s != now_s and owner is not account and held[owner.tenant] > owner.quota_gpus:
             held[owner.tenant] -= running.gpus
             yield running
 
 
 def _give(job: Job) -> None:
     if job.site is not None:
-        job.site.pool.give(job.site.placement, job.site.gang)
+        pool, gang, placement = job.site
+        pool.give(placement, gang)
 
 
 def _take(job: Job) -> None:
     if job.site is not None:
-        job.site.pool.take(job.site.placement, job.site.gang)
-
-
-def _still_free(pool: Pool, job: Job) -> bool:
-    site = job.site
-    return site is not None and all(
-        pool.free[node - pool.first_node] >= gpus for node, gpus in site.placement
-    )
+        pool, gang, placement = job.site
+        pool.take(placement, gang)

@@ -145,12 +145,17 @@ class Desk:
     def __init__(self, partition: Partition, blocking: Blocking) -> None:
         self.partition = partition
         self.queue = blocking.queue(partition)
+        self._plans_all = blocking.plans_all
         self._fresh: list[Job] = []
         self._freed = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits for a decision."""
+        return not self.partition.waiting and not self._fresh
+
     def submit(self, job: Job) -> None:
         """A job joins the queue; whether it starts is decided when the moment is settled."""
-        self.queue.add(job)
         self._fresh.append(job)
 
     def finish(self, job: Job, now_s: float, outcome: Outcome) -> None:
@@ -170,28 +175,44 @@ class Desk:
 
     def settle(self, now_s: float) -> None:
         """Decide, after all that happened at this moment, who starts; note why the others wait."""
-        partition, queue = self.partition, self.queue
-        fresh, freed = self._fresh, self._freed
-        requeued = 0
+        partition, fresh = self.partition, self._fresh
+        if not partition.waiting and len(fresh) == 1 and not self._plans_all:
+            site = partition.find(fresh[0])
+            if site is not None:
+                partition.start(fresh.pop(), site, now_s)
+                self._freed = False
+                return
+        if partition.waiting or fresh:
+            self._grant(now_s)
+            self._account(now_s)
+        partition.loosened.clear()
+        if partition.sunk:
+            partition.settle_ranks(math.nextafter(now_s, math.inf))
+        self._freed = False
+
+    def _grant(self, now_s: float) -> None:
+        """Let the queue start jobs until nobody who was displaced changes the picture."""
+        queue, displaced = self.queue, self.partition.displaced
+        fresh, freed, requeued = self._fresh, self._freed, 0
         while True:
-            queue.settle(now_s, fresh, freed=freed)
-            displaced = partition.displaced[requeued:]
-            if not displaced:
-                break
-            requeued += len(displaced)
-            for job in displaced:
+            for job in fresh:
                 queue.add(job)
-            self._fresh += displaced
-            fresh, freed = displaced, True
-        if partition.waiting and (self._freed or partition.begun):
+            queue.settle(now_s, fresh, freed=freed)
+            if len(displaced) == requeued:
+                return
+            fresh, freed, requeued = displaced[requeued:], True, len(displaced)
+            self._freed = True
+            self._fresh += fresh
+
+    def _account(self, now_s: float) -> None:
+        """From now on, each who waits does so for the reason that holds after these decisions."""
+        partition = self.partition
+        if self._freed or partition.begun:
             partition.account_causes(now_s)
         for job in self._fresh:
             if job.site is None and job.marks is None:
                 partition.enter(job, now_s)
-        if partition.sunk:
-            partition.settle_ranks(math.nextafter(now_s, math.inf))
         self._fresh = []
-        self._freed = False
 
 
 def desk(
@@ -209,7 +230,7 @@ def desk(
         cost=spec.cost,
         preempts=spec.preempts,
         reclaims=spec.reclaim,
-        apart=any(account.limit_gpus != float("inf") for account in accounts) or spec.reclaim,
+        limited=any(account.limit_gpus != float("inf") for account in accounts) or spec.reclaim,
     )
     partition.accounts.update((account.tenant, account) for account in accounts)
     return Desk(partition, spec.blocking)

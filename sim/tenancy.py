@@ -22,6 +22,8 @@ class Account:
     gpus: int = 0
     cpus: float = 0.0
     memory_bytes: float = 0.0
+    share: float = 0.0
+    """Place among tenants where the order ranks them; kept by the partition."""
 
     @property
     def borrows(self) -> bool:

@@ -52,18 +52,23 @@ class Backlog:
             self.blocks[at : at + 1] = [block[:half], block[half:]]
             self.lasts.insert(at, place)
             self.shortest_s.insert(at, 0.0)
+            self._measure(at)
             self._measure(at + 1)
-        self._measure(at)
+            return
+        self.lasts[at] = block[-1][:2]
+        self.shortest_s[at] = min(self.shortest_s[at], entry[2].remaining_s)
 
     def remove(self, entry: Entry) -> None:
         """Take an entry out; it must be there."""
         at = bisect_left(self.lasts, entry[:2])
         block = self.blocks[at]
         del block[bisect_left(block, entry)]
-        if block:
-            self._measure(at)
-        else:
+        if not block:
             del self.blocks[at], self.lasts[at], self.shortest_s[at]
+            return
+        self.lasts[at] = block[-1][:2]
+        if entry[2].remaining_s == self.shortest_s[at]:
+            self._measure(at)
 
     def first_within(self, limit_s: float, but: Job | None) -> Entry | None:
         """The first entry, in order, whose remaining time is at most the limit; `but` is passed over."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from sim.blocking.queue import Blocking
 from sim.cluster import Pool
-from sim.partition import Site, earliest_end_first
+from sim.partition import earliest_end_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sim.cluster import Gang, Placement
     from sim.job import Job
-    from sim.partition import Partition
+    from sim.partition import Partition, Site
     from sim.placement import PlacementRule
 
 
@@ -33,6 +33,7 @@ class Conservative(Blocking):
 
     kind: Literal["conservative"] = "conservative"
     reserves: ClassVar[bool] = True
+    plans_all: ClassVar[bool] = True
 
     def queue(self, partition: Partition) -> ConservativeQueue:
         """An empty queue for a partition."""
@@ -156,7 +157,7 @@ class ConservativeQueue:
         self.profiles = {pool.name: Profile(pool, now_s) for pool in self.partition.pools}
         for end_s, _, job in self.partition.expected_ends(now_s):
             if job.site is not None:
-                self.profiles[job.site.pool.name].add(job.site.placement, +1, end_s, np.inf)
+                self.profiles[job.site[0].name].add(job.site[2], +1, end_s, np.inf)
 
     def _promise(self, job: Job) -> Plan:
         """Reserve the earliest start; the first pool wins a tie."""
@@ -164,7 +165,7 @@ class ConservativeQueue:
         for pool, gang in job.shape.options:
             start_s, placement = self.profiles[pool.name].earliest(gang, job.remaining_s, self.partition.rule)
             if best is None or start_s < best.start_s:
-                best = Plan(job, start_s, Site(pool, gang, placement))
+                best = Plan(job, start_s, (pool, gang, placement))
         if best is None:
             raise AssertionError(f"{job} has no pool")
         self._hold(best, -1)
@@ -172,7 +173,7 @@ class ConservativeQueue:
         return best
 
     def _hold(self, plan: Plan, sign: int) -> None:
-        self.profiles[plan.site.pool.name].add(plan.site.placement, sign, plan.start_s, plan.end_s)
+        self.profiles[plan.site[0].name].add(plan.site[2], sign, plan.start_s, plan.end_s)
 
     def _in_order(self) -> list[Plan]:
         return sorted(self.plans.values(), key=lambda plan: (plan.start_s, plan.job.index))

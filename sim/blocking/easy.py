@@ -12,7 +12,7 @@ from sim.cluster import Gang
 from sim.partition import earliest_end_first
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sim.cluster import Placement, Pool
     from sim.job import Job
@@ -102,10 +102,7 @@ class EasyQueue:
         if not lines:
             return None
         if partition.order.by_tenant:
-            share, capacity = partition.order.share, partition.capacity
-            first = min(
-                (line.first() for line in lines), key=lambda e: (share(e[2].account, capacity), e[1])
-            )
+            first = min((line.first() for line in lines), key=_by_share)
         else:
             first = min(line.first() for line in lines)
         return first[2]
@@ -156,18 +153,19 @@ class EasyQueue:
         spare_gpus = pool.free_gpus - gang.gpus
         for other in ended:
             if other.site is not None:
-                pool.take(other.site.placement, other.site.gang)
+                pool.take(other.site[2], other.site[1])
         return Promise(job, start_s, pool, spare_gpus, spare)
 
     def _hand_back(self, job: Job, ended: list[Job]) -> None:
         if job.site is not None:
-            job.site.pool.give(job.site.placement, job.site.gang)
+            pool, gang, placement = job.site
+            pool.give(placement, gang)
             ended.append(job)
 
     def _expected_ends(self, pool: Pool, now_s: float) -> Iterator[tuple[float, int, Job]]:
         """Running jobs of the pool by expected end. One past its estimate is expected to go on for as long again."""
         for end_s, index, job in self.partition.expected_ends(now_s):
-            if job.site is not None and job.site.pool is pool:
+            if job.site is not None and job.site[0] is pool:
                 yield end_s, index, job
 
     # ---- the others
@@ -177,7 +175,7 @@ class EasyQueue:
         promise = self.promise
         if promise is None:
             return
-        lines = [shape for shape, line in self.lines.items() if line and self.partition.fits(shape)]
+        lines = self._roomy(self.lines)
         while lines:
             found = [entry for shape in lines if (entry := self._candidate(shape, promise, now_s)) is not None]
             if not found:
@@ -188,13 +186,15 @@ class EasyQueue:
                 lines.remove(job.shape)
                 continue
             self._start(job, site, now_s)
-            lines = [shape for shape in lines if self.lines[shape] and self.partition.fits(shape)]
+            lines = self._roomy(lines)
+
+    def _roomy(self, shapes: Iterable[Shape]) -> list[Shape]:
+        """Shapes that somebody waits for and that fit the free GPUs."""
+        most_free, fits = self.partition.most_free, self.partition.fits
+        return [shape for shape in shapes if shape.gpus <= most_free and self.lines[shape] and fits(shape)]
 
     def _first_of(self, entries: list[Entry]) -> Entry:
-        order = self.partition.order
-        if not order.by_tenant:
-            return min(entries)
-        return min(entries, key=lambda e: (order.share(e[2].account, self.partition.capacity), e[1]))
+        return min(entries, key=_by_share if self.partition.order.by_tenant else None)
 
     def _candidate(self, shape: Shape, promise: Promise, now_s: float) -> Entry | None:
         """The first job of a shape that the promise allows to start now."""
@@ -221,9 +221,9 @@ class EasyQueue:
         held = self._hold(promise)
         site = self.partition.find(job)
         self._let_go(promise, held)
-        if site is not None and site.pool is promise.pool:
+        if site is not None and site[0] is promise.pool:
             promise.spare_gpus -= job.gpus
-            for node, gpus in site.placement:
+            for node, gpus in site[2]:
                 if node in promise.spare:
                     promise.spare[node] -= gpus
         return site
@@ -259,6 +259,11 @@ class EasyQueue:
         """Everybody who waits."""
         for line in self.lines.values():
             yield from line
+
+
+def _by_share(entry: Entry) -> tuple[float, int]:
+    """Order of tenants, then of submission."""
+    return (entry[2].account.share, entry[1])
 
 
 def _latest(now_s: float, start_s: float) -> float:

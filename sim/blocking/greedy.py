@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Literal
 
@@ -9,7 +10,7 @@ from sim.blocking.queue import Blocking
 from sim.preemption import place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from sim.job import Job
     from sim.partition import Partition, Shape
@@ -43,29 +44,24 @@ class GreedyQueue:
         """Start whoever fits, in order."""
         partition = self.partition
         if freed:
-            shapes: Iterable[Shape] = partition.shapes.values()
+            most_free = math.inf if partition.displaces else partition.most_free
+            waiting = partition.waiting.items()
+            shapes = [shape for gpus, alike in waiting if gpus <= most_free for shape in alike]
+            shapes += dict.fromkeys(job.shape for job in fresh if not job.shape.waiting)
         elif len(fresh) == 1:
             shape = fresh[0].shape
             if _head(shape) is fresh[0]:
                 self._start_line(shape, now_s)
             return
         else:
-            shapes = dict.fromkeys(job.shape for job in fresh)
-        heads = [shape for shape in shapes if shape.line and self._may_fit(shape) and _head(shape) is not None]
+            shapes = list(dict.fromkeys(job.shape for job in fresh))
+        heads = [shape for shape in shapes if _head(shape) is not None]
         if partition.order.by_tenant:
             self._by_share(heads, now_s)
         elif len(heads) == 1:
             self._start_line(heads[0], now_s)
         else:
             self._in_order(heads, now_s)
-
-    def _may_fit(self, shape: Shape) -> bool:
-        """Cheap test that keeps hopeless shapes out; it may say yes in vain."""
-        partition = self.partition
-        if partition.preempts or partition.reclaims:
-            return True
-        gpus = shape.gpus
-        return any(pool.free_gpus >= gpus for pool, _ in shape.options)
 
     def _start_line(self, shape: Shape, now_s: float) -> None:
         """Start jobs of one shape until one does not fit."""
@@ -83,16 +79,13 @@ class GreedyQueue:
 
     def _by_share(self, shapes: list[Shape], now_s: float) -> None:
         """Start jobs by the share of their tenant, which each start changes."""
-        share, capacity = self.partition.order.share, self.partition.capacity
         while shapes:
-            shape = min(
-                shapes, key=lambda each: (share(each.line[0][2].account, capacity), each.line[0][1])
-            )
+            shape = min(shapes, key=lambda each: (each.line[0][2].account.share, each.line[0][1]))
             if not self._start(shape.line[0][2], now_s) or _head(shape) is None:
                 shapes.remove(shape)
 
     def _start(self, job: Job, now_s: float) -> bool:
-        site = place(self.partition, job, now_s)
+        site = place(self.partition, job, now_s, known=job.marks is not None)
         if site is None:
             return False
         heappop(job.shape.line)

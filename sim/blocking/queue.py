@@ -35,6 +35,8 @@ class Blocking(Part):
 
     reserves: ClassVar[bool] = False
     """Whether it promises start times; such promises exclude preemption."""
+    plans_all: ClassVar[bool] = False
+    """Whether its queue must know of every job, also of one that starts at once because nobody waits."""
 
     def queue(self, partition: Partition) -> Queue:
         """An empty queue for a partition."""

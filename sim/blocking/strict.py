@@ -48,7 +48,7 @@ class StrictQueue:
         partition = self.partition
         while (line := self._first_line()) is not None:
             job = line[0][2]
-            site = place(partition, job, now_s)
+            site = place(partition, job, now_s, known=job.marks is not None)
             if site is None:
                 return
             heappop(line)
@@ -62,10 +62,7 @@ class StrictQueue:
         open_lines = [line for line in self.lines.values() if line and partition.allows(line[0][2].shape)]
         if not partition.order.by_tenant:
             return min(open_lines, key=lambda line: line[0][:2], default=None)
-        share, capacity = partition.order.share, partition.capacity
-        return min(
-            open_lines, key=lambda line: (share(line[0][2].account, capacity), line[0][1]), default=None
-        )
+        return min(open_lines, key=lambda line: (line[0][2].account.share, line[0][1]), default=None)
 
     def jobs(self) -> Iterator[Job]:
         """Everybody who waits."""

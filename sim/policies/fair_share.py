@@ -34,10 +34,6 @@ class FairShare(Order):
 
     def share(self, account: Account, capacity: tuple[float, float, float]) -> float:
         """Dominant share over weight."""
-        gpus, cpus, memory_bytes = capacity
-        shares = {
-            "gpu": account.gpus / gpus,
-            "cpu": account.cpus / cpus,
-            "memory": account.memory_bytes / memory_bytes,
-        }
-        return max(shares[resource] for resource in self.resources) / account.weight
+        held = {"gpu": account.gpus, "cpu": account.cpus, "memory": account.memory_bytes}
+        total = dict(zip(held, capacity, strict=True))
+        return max(held[resource] / total[resource] for resource in self.resources) / account.weight
