@@ -195,7 +195,6 @@ class _Walk:
             return None
         if node.tag not in _PLAIN_TAGS:
             self._note(node, location, f'the tag "{node.tag}" is not allowed; write a plain value')
-            return None
         if isinstance(node, ScalarNode):
             return self._scalar(node)
         self.open.append(id(node))

@@ -283,7 +283,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Scenario:
     _expand_short_forms(read.values)
     for setting in overrides:
         document.override(read, setting)
-    _expand_short_forms(read.values)
+        _expand_short_forms(read.values)
     _rebase_set_paths(read)
     scenario, faults = _validate(read)
     faults = read.faults + faults
@@ -487,12 +487,17 @@ def _tenants_fit_the_fleet(draft: _Draft) -> Iterator[tuple[Location, str]]:
     for position, tenant in enumerate(draft.tenants):
         cluster = tenant.virtual_cluster or (tenant.name if tenant.name in gpus else None)
         if cluster is not None and cluster not in gpus:
-            names = [name for name in gpus if name is not None]
-            remedy = hint(cluster, names) if names else "no pool of the fleet has one"
+            remedy = hint(cluster, _names(gpus)) if _names(gpus) else "no pool of the fleet has one"
             yield (
                 ("tenants", position, "virtual_cluster"),
                 f'"{cluster}" is not a virtual cluster of the fleet; {remedy}',
             )
+            continue
+        if cluster is None and None not in gpus:
+            message = (
+                f'"{tenant.name}" has no virtual cluster, but every pool is in one; {hint("", _names(gpus))}'
+            )
+            yield ("tenants", position, "virtual_cluster"), message
             continue
         before = promised.get(cluster, 0)
         promised[cluster] = before + (tenant.quota or 0)
@@ -508,6 +513,10 @@ def _gpus_by_virtual_cluster(fleet: Fleet) -> dict[str | None, int]:
     for pool in fleet.pools:
         gpus[pool.virtual_cluster] = gpus.get(pool.virtual_cluster, 0) + pool.gpus
     return gpus
+
+
+def _names(gpus: Mapping[str | None, int]) -> list[str]:
+    return [name for name in gpus if name is not None]
 
 
 def _workloads_fit_the_fleet(draft: _Draft) -> Iterator[tuple[Location, str]]:
@@ -533,11 +542,16 @@ def _kind_and_size_fit(here: Location, workload: Workload, draft: _Draft) -> Ite
         yield (*here, "gpu_kind"), f'"{kind}" is not a GPU kind of the fleet; {remedy}'
         return
     largest = getattr(getattr(workload, "gpus", None), "largest", None)
-    cluster = _virtual_cluster_of(getattr(workload, "tenant", None), draft)
+    cluster = _virtual_cluster_of(workload.tenant, draft)
     widths = [pool.gpus for pool in pools if kind in (None, pool.gpu) and pool.virtual_cluster == cluster]
     if largest is not None and widths and largest() > max(widths):
         limit = f"the largest pool that it may use has {max(widths):,}"
         yield (*here, "gpus"), f"a job of {largest():,} GPUs can never start: {limit}"
+    declared = [tenant.name for tenant in draft.tenants or ()]
+    if workload.tenant is not None and workload.tenant not in declared and not widths:
+        where = f'virtual cluster "{cluster}"' if cluster else "the nodes that are in no virtual cluster"
+        what = f'"{kind}"' if kind and cluster else "pool"
+        yield (*here, "tenant"), f'"{workload.tenant}" would run on {where}, where there is no {what}'
 
 
 def _virtual_cluster_of(tenant: object, draft: _Draft) -> str | None:
@@ -553,11 +567,12 @@ def _objectives_name_tenants(draft: _Draft) -> Iterator[tuple[Location, str]]:
     """Tenants of objectives are declared, or at least named by a workload or hidden in a trace."""
     if draft.workloads is None or draft.tenants is None:
         return
-    named = [getattr(workload, "tenant", None) for workload in draft.workloads]
-    known = [*(tenant.name for tenant in draft.tenants), *(str(name) for name in named if name is not None)]
+    named = [workload.tenant for workload in draft.workloads]
+    if None in named:
+        return
+    known = list(dict.fromkeys([*(tenant.name for tenant in draft.tenants), *map(str, named)]))
     for position, objective in enumerate(draft.objectives or ()):
-        if objective.tenant is not None and objective.tenant not in known and None not in named:
-            yield (
-                ("objectives", position, "tenant"),
-                f'"{objective.tenant}" is not a tenant of this scenario; {hint(objective.tenant, known)}',
-            )
+        if objective.tenant is not None and objective.tenant not in known:
+            remedy = hint(objective.tenant, known)
+            message = f'"{objective.tenant}" is not a tenant of this scenario; {remedy}'
+            yield ("objectives", position, "tenant"), message
