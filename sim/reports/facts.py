@@ -65,7 +65,7 @@ class Facts:
 
     def __init__(self, results: Results) -> None:
         self.results = results
-        self.scenario: Any = results.scenario
+        self.scenario = results.scenario
         self.tables: Mapping[str, pl.DataFrame] = results.tables
         self.metrics = _metrics(results.summary)
 
@@ -81,20 +81,12 @@ class Facts:
     @cached_property
     def start_s(self) -> float:
         """When measuring starts: the end of the warm-up."""
-        return float(self.scenario.warm_up)
+        return float(self.results.summary["window"]["from_s"])
 
     @cached_property
     def end_s(self) -> float:
         """When the run ended."""
-        stated = self.results.summary.get("counts", {}).get("end_s")
-        if stated is not None:
-            return float(stated)
-        ends = [
-            self.tables["timeline"]["time_s"].max(),
-            self.tables["runs"]["end_s"].max(),
-            self.tables["waits"]["to_s"].max(),
-        ]
-        return max([self.start_s, *(float(end) for end in ends if isinstance(end, (int, float)))])
+        return max(self.start_s, float(self.results.summary["window"]["until_s"]))
 
     @cached_property
     def jobs(self) -> pl.DataFrame:
@@ -178,13 +170,13 @@ class Facts:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """Remarks of the readers and of the run."""
-        said = [*self.results.arrivals.notes, *self.results.notes, *self.results.summary.get("notes", ())]
+        said = [*self.results.arrivals.notes, *self.results.notes, *self.results.summary["notes"]]
         return tuple(dict.fromkeys(str(note) for note in said))
 
     @cached_property
     def objectives(self) -> tuple[Mapping[str, Any], ...]:
         """Objectives of the scenario with what was reached."""
-        return tuple(self.results.summary.get("objectives", ()))
+        return tuple(self.results.summary["objectives"])
 
 
 def _metrics(summary: Mapping[str, Any]) -> dict[tuple[str, str | None, str | None], Metric]:

@@ -1,46 +1,20 @@
 """The answer is in plain sentences, exact where the case is small enough to know it by heart."""
 
 from dataclasses import replace
-from typing import Any
 
 import polars as pl
 import pytest
 
 from sim.reports.answer import sentences
-from tests.unit.report_samples import SampleResults, arrivals, sample
-
-HOUR = 3600.0
-
-
-def jobs_of(*rows: tuple[float, float, int], tenants: tuple[str, ...] = ("vision",)) -> pl.DataFrame:
-    """A few jobs: (submit, duration, GPUs)."""
-    submit, duration, gpus = (list(column) for column in zip(*rows, strict=True))
-    made = arrivals(len(rows), tenants=tenants)
-    return made.with_columns(
-        pl.Series("submit_s", submit, dtype=pl.Float64),
-        pl.Series("duration_s", duration, dtype=pl.Float64),
-        pl.Series("gpus", gpus, dtype=pl.Int64),
-    )
-
-
-def with_metric(results: SampleResults, name: str, **changes: Any) -> SampleResults:
-    """The same run with a metric of the whole fleet changed."""
-    metrics = [
-        row | changes if row["name"] == name and row["tenant"] is None and row["size_class"] is None else row
-        for row in results.summary["metrics"]
-    ]
-    return replace(results, summary=results.summary | {"metrics": metrics})
-
-
-def bare(results: SampleResults) -> SampleResults:
-    """The same run of a workload of which nothing was left out."""
-    results.arrivals.left_out = {}
-    return results
-
-
-def two_jobs_on_one_node() -> SampleResults:
-    """Eight GPUs: the second job waits an hour for the first."""
-    return bare(sample(jobs_of((0.0, HOUR, 8), (0.0, HOUR, 8)), nodes=1, horizon_s=4 * HOUR))
+from tests.unit.report_samples import (
+    HOUR,
+    bare,
+    jobs_of,
+    rejecting,
+    sample,
+    two_jobs_on_one_node,
+    with_metric,
+)
 
 
 def test_a_run_in_which_nobody_waits_says_that_the_fleet_was_big_enough() -> None:
@@ -49,7 +23,7 @@ def test_a_run_in_which_nobody_waits_says_that_the_fleet_was_big_enough() -> Non
     assert sentences(results) == [
         "The fleet was big enough: not one of 2 jobs waited.",
         "Over 4 h, 38 % of the GPU time of 1 node with 8 GPUs was allocated to jobs.",
-        "62 % of the GPU time (20 GPU h) stood idle.",
+        "62 % of the GPU time (20 GPU h) stood idle, 20 % of that on nodes that were partly in use.",
     ]
 
 
@@ -88,15 +62,6 @@ def test_a_run_in_which_nothing_finishes_is_not_judged() -> None:
         "2 jobs had not finished when the run ended (1 running and 1 queued), so waits are lower bounds."
         in said
     )
-
-
-def rejecting(results: SampleResults, reason: str = "wider than any partition") -> SampleResults:
-    """The same jobs, all rejected."""
-    jobs = results.tables["jobs"].with_columns(
-        pl.lit("rejected").alias("status"), pl.lit(reason).alias("reason"), pl.lit(0.0).alias("wait_s")
-    )
-    empty = {name: results.tables[name].clear() for name in ("runs", "placements", "waits", "timeline")}
-    return replace(results, tables=results.tables | empty | {"jobs": jobs})
 
 
 def test_a_run_that_rejects_every_job_says_so_and_why() -> None:

@@ -9,8 +9,7 @@ from rich.console import Console
 
 from sim.errors import PlanError
 from sim.reports import compare
-from tests.unit.report_samples import arrivals, sample
-from tests.unit.test_reports_answer import HOUR, jobs_of, two_jobs_on_one_node
+from tests.unit.report_samples import HOUR, arrivals, jobs_of, sample, two_jobs_on_one_node
 from tests.unit.test_reports_html import parsed
 
 
@@ -63,7 +62,7 @@ def test_one_run_alone_cannot_be_compared() -> None:
 
 def test_runs_without_a_common_metric_are_refused() -> None:
     first = two_jobs_on_one_node()
-    second = replace(first, summary={"metrics": []})
+    second = replace(first, summary=first.summary | {"metrics": []})
     with pytest.raises(PlanError, match="first and second have no metric in common"):
         compare.compare({"first": first, "second": second})
 
@@ -72,7 +71,7 @@ def test_runs_in_which_nothing_ended_cannot_be_ranked() -> None:
     first = two_jobs_on_one_node()
     metrics = [row for row in first.summary["metrics"] if row["name"] == "occupancy"]
     jobs = first.tables["jobs"].with_columns(pl.lit(None, dtype=pl.Float64).alias("jct_s"))
-    empty = replace(first, summary={"metrics": metrics}, tables=first.tables | {"jobs": jobs})
+    empty = replace(first, summary=first.summary | {"metrics": metrics}, tables=first.tables | {"jobs": jobs})
     said = compare.sentences(compare.compare({"a": empty, "b": empty}))
     assert said == [
         "No run has completed a job, so the runs cannot be ranked.",

@@ -9,8 +9,7 @@ from rich.console import Console
 
 from sim.errors import PlanError
 from sim.reports import explain
-from tests.unit.report_samples import sample
-from tests.unit.test_reports_answer import HOUR, jobs_of, rejecting, two_jobs_on_one_node
+from tests.unit.report_samples import HOUR, jobs_of, rejecting, sample, two_jobs_on_one_node
 
 
 def test_the_causes_and_the_stays_of_every_job_add_up_to_its_wait() -> None:

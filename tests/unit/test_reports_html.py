@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from sim.reports import REPORTS, html
-from tests.unit.report_samples import GPUS_PER_NODE, SampleResults, arrivals, sample
-from tests.unit.test_reports_answer import rejecting, two_jobs_on_one_node
+from sim.results import Results
+from tests.unit.report_samples import GPUS_PER_NODE, arrivals, rejecting, sample, two_jobs_on_one_node
 
 VOID = {"br", "hr", "img", "link", "meta", "wbr"}
 HOSTILE = '</title><script>alert("x")</script><img src=x onerror=alert(1)>\x07&amp;'
@@ -121,7 +121,11 @@ def test_a_long_run_makes_a_small_report() -> None:
     tables = {name: repeated(name) for name in ("jobs", "runs", "placements", "waits", "timeline")} | {
         "nodes": once["nodes"]
     }
-    long = replace(results, tables=tables, summary=results.summary | {"counts": {"end_s": copies * span}})
+    long = replace(
+        results,
+        tables=tables,
+        summary=results.summary | {"window": {"from_s": 0.0, "until_s": copies * span}},
+    )
     assert len(long.tables["jobs"]) == 100 * len(once["jobs"])
     assert len(rendered(long).encode()) < 500_000
 
@@ -129,7 +133,7 @@ def test_a_long_run_makes_a_small_report() -> None:
 @pytest.mark.parametrize(
     "results", [two_jobs_on_one_node(), rejecting(two_jobs_on_one_node())], ids=["two jobs", "all rejected"]
 )
-def test_a_run_with_little_to_show_still_makes_a_page(results: SampleResults) -> None:
+def test_a_run_with_little_to_show_still_makes_a_page(results: Results) -> None:
     parsed(rendered(results))
 
 
@@ -138,9 +142,7 @@ def test_a_run_without_any_job_still_makes_a_page() -> None:
     tables = {name: table.clear() for name, table in results.tables.items()} | {
         "nodes": results.tables["nodes"]
     }
-    page = parsed(
-        rendered(replace(results, tables=tables, summary={"metrics": [], "counts": {"end_s": 0.0}}))
-    )
+    page = parsed(rendered(replace(results, tables=tables, summary=results.summary | {"metrics": []})))
     assert "nothing can be said about the fleet" in "".join(page.text)
 
 

@@ -8,8 +8,7 @@ from rich.console import Console
 
 from sim.reports import terminal
 from sim.reports.answer import sentences
-from tests.unit.report_samples import arrivals, sample
-from tests.unit.test_reports_answer import rejecting, two_jobs_on_one_node
+from tests.unit.report_samples import arrivals, rejecting, sample, two_jobs_on_one_node
 
 
 def printed(results: object, width: int) -> str:
