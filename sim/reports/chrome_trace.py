@@ -21,7 +21,7 @@ from sim.reports.facts import Facts
 if TYPE_CHECKING:
     from sim.results import Results
 
-MOST_EVENTS = 200_000
+MOST_EVENTS = 100_000
 """Slices, and counter samples, that a viewer still opens with ease."""
 
 _MICROSECONDS = 1e6
@@ -46,7 +46,7 @@ def render(
     end_s: float | None = None,
     most_events: int = MOST_EVENTS,
 ) -> None:
-    """Write the runs that touch `[start_s, end_s)`; beyond `most_events` the rest is cut, which the metadata tells."""
+    """Write the runs that touch `[start_s, end_s)`; what is cut beyond `most_events` is told in the metadata."""
     facts = Facts(results)
     slices = _slices(facts)
     window = _window(facts, slices, start_s, facts.end_s if end_s is None else end_s, most_events)

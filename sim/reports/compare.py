@@ -167,9 +167,9 @@ def sentences(comparison: Comparison) -> list[str]:
     said += _cut_off(comparison)
     if comparison.different_arrivals:
         names = words.listed(comparison.different_arrivals)
-        one = len(comparison.different_arrivals) == 1
+        were = "was" if len(comparison.different_arrivals) == 1 else "were"
         said.append(
-            f"{names} {'was' if one else 'were'} given other jobs than {comparison.names[0]}: the metrics stand "
+            f"{names} {were} given other jobs than {comparison.names[0]}: the metrics stand "
             "side by side, but part of the difference is the jobs and not the fleet or the policy."
         )
     return said

@@ -310,8 +310,8 @@ def sentences(explanation: Explanation) -> list[str]:
         there = f"{words.count(job.partition_gpus, 'GPU')} of {job.partition}"
         said.append(
             f"{first.free_gpus_at_start:,} of the {there} were free when it joined the queue, "
-            f"{words.significant(first.free_gpus_mean)} on average until it left, and {first.free_gpus_most:,} at "
-            f"most; it needed {job.gpus:,}."
+            f"{words.significant(first.free_gpus_mean)} on average until it left, and "
+            f"{first.free_gpus_most:,} at most; it needed {job.gpus:,}."
         )
     return [*said, _overtaken(job), *_meanwhile(job), *_end(job)]
 

@@ -44,8 +44,8 @@ METRIC_MEANINGS = {
     "percentiles": "95 % within 2 h: of all jobs, 95 % waited 2 h or less",
     "occupancy": "GPU time allocated to jobs, as a share of all GPU time there was",
     "utilisation": "the part of it that went into work that was kept; GPUs idle inside a job are not seen",
-    "offered load": "GPU time that the jobs need, as a share of what there is from the first submission to the "
-    "last; above 100 % no policy can keep up",
+    "offered load": "GPU time that the jobs need, as a share of what there is from the first submission to "
+    "the last; above 100 % no policy can keep up",
     "idle on nodes partly in use": "free GPUs on nodes of which other GPUs were held",
     "bounded slowdown": "completion time over run time, with run times of 10 s at least",
     "Jain's fairness index": "how alike the mean bounded slowdowns of the tenants are: 1 when equal, 1/n "
@@ -183,8 +183,9 @@ def left_out(facts: Facts) -> list[str]:
 
 def _made(facts: Facts) -> str:
     jobs, nodes = words.count(len(facts.tables["jobs"]), "job"), words.count(facts.nodes, "node")
+    seeds = ", ".join(str(seed) for seed in facts.results.seeds)
     return (
-        f"Simulated event by event from the scenario below with seed {facts.scenario.seed}: {jobs} on {nodes}, "
-        f"{words.duration(facts.end_s)} of simulated time. Every figure is computed from the recorded starts, "
-        "ends and waits, exact between events; the same scenario and seed give the same report."
+        f"Simulated event by event from the scenario below, seed {seeds}: {jobs} on {nodes}, "
+        f"{words.duration(facts.end_s)} of simulated time. Every figure is computed from the recorded "
+        "starts, ends and waits, exact between events; the same scenario and seed give the same report."
     )

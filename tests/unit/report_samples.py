@@ -79,66 +79,65 @@ def node_table(nodes: int) -> pl.DataFrame:
     )
 
 
-def schedule(jobs: pl.DataFrame, nodes: int, horizon_s: float) -> Log:
-    """First come first served, skipping what does not fit."""
-    cluster, log = Cluster([GPUS_PER_NODE] * nodes), Log(end_s=horizon_s)
-    need, submit, duration = (jobs[name].to_list() for name in ("gpus", "submit_s", "duration_s"))
-    events = [(time_s, 1, row) for row, time_s in enumerate(submit)]
-    heapq.heapify(events)
-    waited = {row: {"capacity": 0.0, "fragmentation": 0.0} for row in range(len(jobs))}
-    queue: list[int] = []
-    held: dict[int, tuple[tuple[int, int], ...]] = {}
-    last_s = 0.0
+class Schedule:
+    """First come first served, skipping what does not fit; keeps the log as it goes."""
 
-    def wait_until(now_s: float) -> None:
-        for row in queue:
-            cause = "capacity" if sum(cluster.free) < need[row] else "fragmentation"
-            waited[row][cause] += now_s - last_s
+    def __init__(self, jobs: pl.DataFrame, nodes: int, horizon_s: float) -> None:
+        self.need, self.submit_s, self.duration_s = (
+            jobs[name].to_list() for name in ("gpus", "submit_s", "duration_s")
+        )
+        self.cluster, self.log = Cluster([GPUS_PER_NODE] * nodes), Log(end_s=horizon_s)
+        self.events = [(time_s, 1, row) for row, time_s in enumerate(self.submit_s)]
+        heapq.heapify(self.events)
+        self.waited_s = [[0.0, 0.0] for _ in self.need]
+        self.queue: list[int] = []
+        self.held: dict[int, list[tuple[int, int]]] = {}
+        self.now_s = 0.0
 
-    def stop_waiting(row: int, now_s: float, *, still_queued: bool) -> None:
-        if now_s > submit[row]:
-            causes = waited[row]
-            log.waits.append(
-                (
-                    row,
-                    submit[row],
-                    now_s,
-                    causes["capacity"],
-                    causes["fragmentation"],
-                    0.0,
-                    0.0,
-                    0.0,
-                    still_queued,
-                )
-            )
+    def run(self) -> Log:
+        while self.events and self.events[0][0] < self.log.end_s:
+            time_s, is_submit, row = heapq.heappop(self.events)
+            self.wait_until(time_s)
+            if is_submit:
+                self.queue.append(row)
+            else:
+                self.free(row)
+            for waiting in list(self.queue):
+                self.try_to_start(waiting)
+        self.wait_until(self.log.end_s)
+        for row in self.queue:
+            self.leave_queue(row, still_queued=True)
+        return self.log
 
-    while events and events[0][0] < horizon_s:
-        now_s, is_submit, row = heapq.heappop(events)
-        wait_until(now_s)
-        last_s = now_s
-        if is_submit:
-            queue.append(row)
-        else:
-            for node, gpus in held.pop(row):
-                cluster.free[node] += gpus
-        for waiting in list(queue):
-            places = cluster.place(need[waiting])
-            if places is None:
-                continue
-            queue.remove(waiting)
-            stop_waiting(waiting, now_s, still_queued=False)
-            held[waiting] = tuple(places)
-            for node, gpus in places:
-                cluster.free[node] -= gpus
-            end_s = now_s + duration[waiting]
-            heapq.heappush(events, (end_s, 0, waiting))
-            outcome = Outcome.DONE if end_s <= horizon_s else Outcome.CENSORED
-            end_s = min(end_s, horizon_s)
-            log.runs.append((waiting, now_s, end_s, outcome, end_s - now_s, 0.0, 0.0, tuple(places)))
-    wait_until(horizon_s)
-    for row in queue:
-        stop_waiting(row, horizon_s, still_queued=True)
-    return log
+    def wait_until(self, time_s: float) -> None:
+        free = sum(self.cluster.free)
+        for row in self.queue:
+            self.waited_s[row][free >= self.need[row]] += time_s - self.now_s
+        self.now_s = time_s
+
+    def free(self, row: int) -> None:
+        for node, gpus in self.held.pop(row):
+            self.cluster.free[node] += gpus
+
+    def try_to_start(self, row: int) -> None:
+        places = self.cluster.place(self.need[row])
+        if places is None:
+            return
+        self.queue.remove(row)
+        self.leave_queue(row, still_queued=False)
+        self.held[row] = places
+        for node, gpus in places:
+            self.cluster.free[node] -= gpus
+        end_s = self.now_s + self.duration_s[row]
+        heapq.heappush(self.events, (end_s, 0, row))
+        outcome = Outcome.DONE if end_s <= self.log.end_s else Outcome.CENSORED
+        end_s = min(end_s, self.log.end_s)
+        self.log.runs.append((row, self.now_s, end_s, outcome, end_s - self.now_s, 0.0, 0.0, tuple(places)))
+
+    def leave_queue(self, row: int, *, still_queued: bool) -> None:
+        if self.now_s > self.submit_s[row]:
+            causes = (*self.waited_s[row], 0.0, 0.0, 0.0)
+            self.log.waits.append((row, self.submit_s[row], self.now_s, *causes, still_queued))
 
 
 def sample(
@@ -151,7 +150,7 @@ def sample(
         left_out={"needs no GPU": 12, "malformed line": 2},
         notes=("Two jobs asked for a fraction of a GPU and were rounded up.",),
     )
-    log = schedule(submitted, nodes, horizon_s)
+    log = Schedule(submitted, nodes, horizon_s).run()
     return from_log(scenario(nodes, **changes), workload, log, node_table(nodes))
 
 

@@ -31,8 +31,8 @@ def test_a_run_in_which_half_wait_says_how_long_and_why() -> None:
     results = with_metric(two_jobs_on_one_node(), "offered_load", value=0.5)
     assert sentences(results) == [
         (
-            "The fleet was big enough on average but not at every moment: jobs asked for 50 % of its GPU time, "
-            "and 50 % of 2 jobs had to wait."
+            "The fleet was big enough on average but not at every moment: jobs asked for 50 % of its GPU "
+            "time, and 50 % of 2 jobs had to wait."
         ),
         "Over 4 h, 50 % of the GPU time of 1 node with 8 GPUs was allocated to jobs.",
         "Half of the jobs waited 30 min or less, 95 % waited 57 min or less; the mean wait is 30 min.",

@@ -45,7 +45,8 @@ def test_a_run_beside_itself_is_the_same() -> None:
 def test_jobs_that_did_not_finish_are_said_to_be_missing_from_the_mean() -> None:
     said = compare.sentences(compare.compare({"24": sample(nodes=24), "28": sample(nodes=28)}))
     assert said[-1] == (
-        "Jobs not finished when their run ended (31 in 24 and 23 in 28) have no completion time and are not in it."
+        "Jobs not finished when their run ended (31 in 24 and 23 in 28) have no completion time "
+        "and are not in it."
     )
 
 
