@@ -9,11 +9,13 @@
 A mistake of ours is an AssertionError or a plain crash, with its traceback.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 SHOWN_FAULTS = 10
 LISTED_CHOICES = 12
+LONGEST_SHOWN = 60
 
 
 class PlanError(Exception):
@@ -103,3 +105,20 @@ def listed(words: Sequence[str]) -> str:
     ('fifo', 'fifo, sjf or las')
     """
     return " or ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
+
+
+def shown(value: object) -> str:
+    """A value as it was written in a file, cut when it is long.
+
+    >>> shown("3 GiB"), shown(-3.0), shown(True), shown(None), shown([1, 2])
+    ('"3 GiB"', '-3.0', 'true', 'nothing', 'a list')
+    """
+    if isinstance(value, str):
+        return f'"{value}"' if len(value) <= LONGEST_SHOWN else f'"{value[: LONGEST_SHOWN - 3]}..."'
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    if isinstance(value, dict | list | tuple):
+        return "a group of fields" if isinstance(value, dict) else "a list"
+    return "nothing" if value is None else str(value)

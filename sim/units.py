@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from sim.errors import PlanError
+from sim.errors import PlanError, shown
 
 Scale = Mapping[str, Fraction]
 
@@ -150,7 +150,7 @@ def parse(text: str | float, dimension: str) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise UnitError(f'"{text}" is too large') from None
+        raise UnitError(f"{shown(text)} is too large") from None
 
 
 def format_si(value: float, dimension: str) -> str:
@@ -205,13 +205,14 @@ def _parse_number(number: object, dimension: str) -> float:
     """A number that YAML understood as such: it has no unit, which only zero and fractions do without."""
     kind = DIMENSIONS[dimension]
     if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= _LARGEST:
-        raise UnitError(f"{_as_written(number)} is not {kind.noun}; {_remedy(kind)}")
+        fault = "has no value" if number is None else f"{shown(number)} is not {kind.noun}"
+        raise UnitError(f"{fault}; {_remedy(kind)}")
     if number == 0 or dimension == "fraction":
         return float(number)
     plain = f"{_digits(float(number))} {kind.base}"
     short = format_si(float(number), dimension)
     choices = f'"{plain}"' if plain == short else f'"{plain}" or "{short}"'
-    raise UnitError(f"{_as_written(number)} has no unit; write {choices} if that is what you mean")
+    raise UnitError(f"{shown(number)} has no unit; write {choices} if that is what you mean")
 
 
 def _parse_sum(text: str) -> Fraction | None:
@@ -229,7 +230,7 @@ def _parse_quantity(text: str, dimension: str) -> Fraction:
     kind = DIMENSIONS[dimension]
     quantity = _QUANTITY.fullmatch(text)
     if quantity is None:
-        raise UnitError(f'"{text}" is not {kind.noun}; {_remedy(kind)}')
+        raise UnitError(f"{shown(text)} is not {kind.noun}; {_remedy(kind)}")
     unit = " ".join(quantity[2].split())
     number = _exact(quantity[1], text)
     if unit in kind.scale:
@@ -237,14 +238,14 @@ def _parse_quantity(text: str, dimension: str) -> Fraction:
     if number == 0 and not unit:
         return number
     if not unit:
-        raise UnitError(f'"{text}" has no unit; {_remedy(kind)}')
-    raise UnitError(f'"{text}" is not {kind.noun}; {_remedy(kind)}')
+        raise UnitError(f"{shown(text)} has no unit; {_remedy(kind)}")
+    raise UnitError(f"{shown(text)} is not {kind.noun}; {_remedy(kind)}")
 
 
 def _exact(number: str, text: str) -> Fraction:
     """A decimal number without rounding, so that ``35 us`` is the float nearest to 0.000035."""
     if not math.isfinite(float(number)):
-        raise UnitError(f'"{text}" is too large')
+        raise UnitError(f"{shown(text)} is too large")
     return Fraction(number) if float(number) else Fraction(0)
 
 
@@ -267,12 +268,3 @@ def _parses_to(text: str, dimension: str, value: float) -> bool:
         return parse(text, dimension) == value
     except UnitError:
         return False
-
-
-def _as_written(value: object) -> str:
-    """A value as it stands in a YAML file."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and not math.isfinite(value):
-        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
-    return "nothing" if value is None else str(value)

@@ -1,6 +1,5 @@
 """What pydantic found wrong, in the words of the field: short, what was written and what was expected."""
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +9,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from sim.document import Document, Location
-from sim.errors import Fault, hint, listed
+from sim.errors import Fault, hint, listed, shown
 
 NOUNS = {
     "workloads": "a workload",
@@ -116,6 +115,8 @@ def _told(location: Location, error: ErrorDetails, document: Document, model: ty
         return _told_of_choice(location, error, document, model)
     if kind in _EXPECTED:
         expected = _EXPECTED[kind]
+        if error["input"] is None:
+            return f"has no value; give {expected}"
         return f"{value} is not {expected}{_REMEDIES.get(expected, '')}"
     if kind in _LIMITS:
         key, phrase = _LIMITS[kind]
@@ -144,29 +145,14 @@ def _told_of_choice(
     if error["type"] == "union_tag_not_found":
         return f"needs a kind; {_choose('', choices)}"
     wrong = error["ctx"]["tag"] if error["type"] == "union_tag_invalid" else error["input"]
+    if wrong is None:
+        return f"has no value; {_choose('', choices)}"
     return f"{shown(wrong)} is not {_noun(location)}; {_choose(wrong, choices)}"
 
 
 def _noun(location: Location) -> str:
     name = next((step for step in reversed(location) if isinstance(step, str)), "")
     return NOUNS.get(name, "a choice")
-
-
-def shown(value: object) -> str:
-    """A value as it was written, cut when it is long.
-
-    >>> shown("3 GiB"), shown(-3.0), shown(True), shown(None), shown([1, 2])
-    ('"3 GiB"', '-3.0', 'true', 'nothing', 'a list')
-    """
-    if isinstance(value, str):
-        return f'"{value}"' if len(value) <= 60 else f'"{value[:57]}..."'  # noqa: PLR2004 - of a line
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and not math.isfinite(value):
-        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
-    if isinstance(value, dict | list | tuple):
-        return "a group of fields" if isinstance(value, dict) else "a list"
-    return "nothing" if value is None else str(value)
 
 
 def _number(limit: float) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sim.errors import Fault, PlanError, RunFolderError, ScenarioError, TraceError, hint, listed
+from sim.errors import Fault, PlanError, RunFolderError, ScenarioError, TraceError, hint, listed, shown
 from sim.units import UnitError
 
 
@@ -53,3 +53,21 @@ def test_a_remedy_names_the_nearest_or_the_choices(wrong: str, choices: list[str
 
 def test_choices_read_as_a_sentence() -> None:
     assert listed(["strict", "greedy", "easy"]) == "strict, greedy or easy"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("a", '"a"'),
+        ("a" * 61, f'"{"a" * 57}..."'),
+        (True, "true"),
+        (None, "nothing"),
+        (1.5, "1.5"),
+        (float("-inf"), "-.inf"),
+        ([], "a list"),
+        ((), "a list"),
+        ({}, "a group of fields"),
+    ],
+)
+def test_a_value_is_shown_as_it_was_written(value: object, text: str) -> None:
+    assert shown(value) == text

@@ -240,6 +240,8 @@ ORDERS = "fifo, sjf, srtf, srsf, las, priority or fair_share"
     [
         ("name: chat", "nam: chat", ["1: name: is missing (heads the report)", '1: nam: unknown field; did you mean "name"?']),
         ("name: chat", "name: 7", ["1: name: 7 is not text; write it in quotes"]),
+        ("name: chat", "name:", ["1: name: has no value; give text"]),
+        ("order: fifo", "order:", [f"17: scheduler.order: has no value; choose {ORDERS}"]),
         ("name: chat", "name: ''", ["1: name: must not be empty"]),
         ("horizon: 7 d", "horizon: 3 GiB", ['2: horizon: "3 GiB" is not a time; write "3 h" or "90 s"']),
         ("horizon: 7 d", "horizon: -3 h", ['2: horizon: "-3 h" must be more than 0']),
@@ -248,6 +250,7 @@ ORDERS = "fifo, sjf, srtf, srsf, las, priority or fair_share"
             "horizon: 3600",
             ['2: horizon: 3600 has no unit; write "3600 s" or "1 h" if that is what you mean'],
         ),
+        ("horizon: 7 d", "horizon: 7 d\nwarm_up:", ['3: warm_up: has no value; write "3 h" or "90 s"']),
         ("horizon: 7 d", "horizon: .nan", ['2: horizon: .nan is not a time; write "3 h" or "90 s"']),
         ("horizon: 7 d", "horizon: .inf", ['2: horizon: .inf is not a time; write "3 h" or "90 s"']),
         ("horizon: 7 d", "horizon: 1 d\nhorizon: 7 d", ["3: horizon: repeated field; it stands on line 2 already"]),

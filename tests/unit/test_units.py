@@ -1,6 +1,7 @@
 """Quantities: text with a unit becomes an SI float, and back without loss."""
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -73,6 +74,9 @@ def test_a_gigabyte_is_not_a_gibibyte_nor_a_gigabit() -> None:
         (math.nan, "s", '.nan is not a time; write "3 h" or "90 s"'),
         (-math.inf, "s", '-.inf is not a time; write "3 h" or "90 s"'),
         (10**400, "s", f'{10**400} is not a time; write "3 h" or "90 s"'),
+        (None, "s", 'has no value; write "3 h" or "90 s"'),
+        ([1], "s", 'a list is not a time; write "3 h" or "90 s"'),
+        ("3 x " * 30, "s", f'"{"3 x " * 14}3..." is not a time; write "3 h" or "90 s"'),
         (True, "s", 'true is not a time; write "3 h" or "90 s"'),
         ("80 gb", "byte", '"80 gb" is not a size; write "80 GB" or "64 GiB"'),
         ("50 GB", "byte/s", '"50 GB" is not a data rate; write "50 GB/s" or "400 Gbit/s"'),
@@ -84,7 +88,7 @@ def test_a_gigabyte_is_not_a_gibibyte_nor_a_gigabit() -> None:
     ],
 )
 def test_what_is_not_such_a_quantity_is_refused_with_how_to_write_one(
-    written: str | float, dimension: str, message: str
+    written: Any, dimension: str, message: str
 ) -> None:
     with pytest.raises(UnitError) as refusal:
         parse(written, dimension)
