@@ -278,8 +278,9 @@ def _objectives(facts: Facts) -> list[str]:
     if not missed:
         return ["The objective is met." if number == 1 else f"All {number} objectives are met."]
     said = "; ".join(objective_text(objective) for objective in missed)
-    which = "The objective is" if number == 1 else f"{len(missed)} of {number} objectives are"
-    return [f"{which} missed: {said}."]
+    verb = "is" if len(missed) == 1 else "are"
+    which = "The objective" if number == 1 else f"{len(missed)} of {number} objectives"
+    return [f"{which} {verb} missed: {said}."]
 
 
 def objective_text(objective: Mapping[str, Any]) -> str:

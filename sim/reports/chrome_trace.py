@@ -46,7 +46,7 @@ def render(
     end_s: float | None = None,
     most_events: int = MOST_EVENTS,
 ) -> None:
-    """Write the runs that touch `[start_s, end_s)`; what is cut beyond `most_events` is told in the metadata."""
+    """Write the runs that touch `[start_s, end_s)`; the metadata tells what `most_events` cut."""
     facts = Facts(results)
     slices = _slices(facts)
     window = _window(facts, slices, start_s, facts.end_s if end_s is None else end_s, most_events)

@@ -30,7 +30,7 @@ _HEAT_COLUMNS = 120
 _HEAT_ROWS = 64
 _HEAT_LEVELS = 8
 _CURVE_POINTS = 240
-_BROAD = 0.07
+_BROAD, _BROAD_ON_A_PHONE = 0.07, 0.2
 """A piece of a bar narrower than this has no room for its own label."""
 
 
@@ -93,6 +93,7 @@ def _stack(
             )
         )
         if labelled and share >= _BROAD:
+            aside = " aside" if share < _BROAD_ON_A_PHONE else ""
             drawn.append(
                 element(
                     "text",
@@ -101,7 +102,7 @@ def _stack(
                     y="50%",
                     dx=6,
                     dy=4,
-                    class_=f"inside {class_}",
+                    class_=f"inside {class_}{aside}",
                 )
             )
         left += share

@@ -42,6 +42,7 @@ METRIC_MEANINGS = {
     "wait": "all the time a job was in the queue; one that still is counts with its wait so far",
     "completion time": "from submission to the end; jobs that did not do all their work are not in it",
     "percentiles": "95 % within 2 h: of all jobs, 95 % waited 2 h or less",
+    "between": "the 95 % interval of a mean over replications, from Student's distribution",
     "occupancy": "GPU time allocated to jobs, as a share of all GPU time there was",
     "utilisation": "the part of it that went into work that was kept; GPUs idle inside a job are not seen",
     "offered load": "GPU time that the jobs need, as a share of what there is from the first submission to "
@@ -119,7 +120,7 @@ def _numbers(facts: Facts) -> Markup:
         interval = Markup("")
         if metric.interval:
             low, high = (words.in_unit(end, metric.unit) for end in metric.interval)
-            interval = element("small", f"95 % interval {low} to {high}")
+            interval = element("small", unbroken(f"between {low} and {high}"))
         pieces.append(
             element(
                 "div", element("dt", name), element("dd", words.in_unit(metric.value, metric.unit), interval)
@@ -141,7 +142,9 @@ def _objectives(facts: Facts) -> Markup:
         )
         for objective in facts.objectives
     ]
-    return element("section", element("h2", "Objectives"), figures.table({"objective": "", "": "n"}, rows))
+    return element(
+        "section", element("h2", "Objectives"), figures.table({"wanted and reached": "", "": "n"}, rows)
+    )
 
 
 def _methods(facts: Facts) -> Markup:
