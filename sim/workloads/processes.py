@@ -72,7 +72,7 @@ class Poisson(Process):
         return _renewals(lambda: rng.exponential(1 / self.rate, _CHUNK))
 
 
-class Gamma(Process):
+class Bursty(Process):
     """Bursts and lulls: independent gaps between jobs with a given spread."""
 
     kind: Literal["gamma"] = "gamma"
@@ -155,7 +155,7 @@ class Batch(Process):
             yield np.repeat(times, self.size), float(times[-1])
 
 
-class Times(Process):
+class Recorded(Process):
     """Jobs at given times, as replayed from a record."""
 
     kind: Literal["times"] = "times"
@@ -176,7 +176,7 @@ class Times(Process):
         return [(np.array(self.times), math.inf)]
 
 
-AnyProcess = Annotated[Poisson | Diurnal | Gamma | Batch | Times, Field(discriminator="kind")]
+AnyProcess = Annotated[Poisson | Diurnal | Bursty | Batch | Recorded, Field(discriminator="kind")]
 
 
 class Hours(Part):

@@ -14,7 +14,7 @@ from sim.errors import PlanError
 from sim.parts import Bytes, Part, PositiveSeconds, Seconds
 from sim.streams import stream
 from sim.workloads.jobs import WorkloadJobs
-from sim.workloads.processes import AnyProcess, Diurnal, Hours, Times
+from sim.workloads.processes import AnyProcess, Diurnal, Hours, Recorded
 from sim.workloads.trace import TraceFile
 
 
@@ -113,7 +113,7 @@ class Synthetic(Part):
     def _times_have_a_meaning(self) -> Self:
         if self.until is not None and self.until <= self.start:
             raise ValueError("until must be later than start")
-        if self.hours is not None and isinstance(self.arrivals, Diurnal | Times):
+        if self.hours is not None and isinstance(self.arrivals, Diurnal | Recorded):
             raise ValueError(f"{self.arrivals.kind} arrivals already say when jobs come; leave out hours")
         return self
 

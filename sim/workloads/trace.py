@@ -1,6 +1,5 @@
 """Replay of a log of jobs that really ran."""
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -8,6 +7,7 @@ import polars as pl
 from pydantic import Field, field_validator, model_validator
 
 from sim import arrivals, traces
+from sim.errors import hint
 from sim.parts import Part, PositiveSeconds, Seconds
 from sim.units import human_duration
 from sim.workloads.jobs import WorkloadJobs
@@ -16,6 +16,7 @@ from sim.workloads.jobs import WorkloadJobs
 class TraceFile(Part):
     """Where a log of jobs is, and how to read it."""
 
+    kind: str
     path: Path = Field(description="the log, plain or gzipped; relative to the scenario's folder")
     format: str | None = Field(
         None, description="format of the log; guessed from its first line when left out"
@@ -36,9 +37,7 @@ class TraceFile(Part):
     def _is_a_format(cls, name: str | None) -> str | None:
         if name is None or name in traces.FORMATS:
             return name
-        nearest = get_close_matches(name, traces.FORMATS, 1)
-        hint = f'did you mean "{nearest[0]}"?' if nearest else f"choose {', '.join(traces.FORMATS)}"
-        raise ValueError(f'"{name}" is not a trace format; {hint}')
+        raise ValueError(f'"{name}" is not a trace format; {hint(name, traces.FORMATS)}')
 
     def read(self, folder: Path) -> traces.TraceRead:
         """The log as read; raises TraceError if it cannot be used."""

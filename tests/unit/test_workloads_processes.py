@@ -16,19 +16,19 @@ from sim.workloads.processes import (
     WEEK_S,
     AnyProcess,
     Batch,
+    Bursty,
     Diurnal,
-    Gamma,
     Hours,
     Poisson,
     Process,
-    Times,
+    Recorded,
 )
 
 OFFICE = Hours(opens=9, closes=18)
 NIGHT = Hours(opens=22, closes=6, days=("fri", "sun"))
 RANDOM: list[Process] = [
     Poisson(rate=0.01),
-    Gamma(rate=0.01, cv=3.0),
+    Bursty(rate=0.01, cv=3.0),
     Diurnal(rate=0.01, amplitude=0.8, weekend_factor=0.4),
     Diurnal(rate=0.01, amplitude=1.0, weekend_factor=2.0),
 ]
@@ -73,7 +73,7 @@ def test_gaps_of_a_poisson_process_are_exponential() -> None:
 
 
 def test_gaps_of_a_gamma_process_have_the_stated_spread() -> None:
-    gaps = np.diff(Gamma(rate=0.5, cv=2.5).times_s(rng(), math.inf, 400_000))
+    gaps = np.diff(Bursty(rate=0.5, cv=2.5).times_s(rng(), math.inf, 400_000))
     assert gaps.std() / gaps.mean() == pytest.approx(2.5, rel=0.02)
 
 
@@ -109,7 +109,7 @@ def test_a_batch_comes_whole_and_on_time() -> None:
 
 
 def test_given_times_are_replayed_up_to_the_end() -> None:
-    process = Times(times=(0.0, 5.0, 5.0, 90.0))
+    process = Recorded(times=(0.0, 5.0, 5.0, 90.0))
     assert process.times_s(rng(), 90.0, None).tolist() == [0.0, 5.0, 5.0]
     assert process.times_s(rng(), math.inf, 2).tolist() == [0.0, 5.0]
 
