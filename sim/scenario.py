@@ -25,7 +25,7 @@ from pydantic import (
 )
 from ruamel.yaml import YAML
 
-from sim import catalog, document, reference_page, units, wording
+from sim import catalog, document, metrics, reference_page, units, wording
 from sim.blocking import BLOCKING
 from sim.document import Document, Location, dotted
 from sim.errors import Fault, PlanError, ScenarioError, hint
@@ -38,27 +38,8 @@ from sim.workloads import Workload
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 
 METRICS = {
-    f"{metric}_{statistic}": dimension
-    for metric, dimension in (("wait", "s"), ("jct", "s"))
-    for statistic in ("mean_s", "p50_s", "p90_s", "p95_s", "p99_s")
-} | {
-    "slowdown_mean": "number",
-    "bounded_slowdown_mean": "number",
-    "occupancy": "fraction",
-    "utilisation": "fraction",
-    "fragmentation": "fraction",
-    "queue_length_mean": "number",
-    "goodput_gpu_h": "gpu_s",
-    "lost_preemption_gpu_h": "gpu_s",
-    "restart_gpu_h": "gpu_s",
-    "jain_fairness": "fraction",
-    "finish_time_fairness_max": "number",
-    "makespan_s": "s",
-    "jobs_done": "number",
-    "jobs_censored": "number",
-    "jobs_rejected": "number",
-    "preemptions": "number",
-    "offered_load": "number",
+    name: {"s": "s", "GPU h": "gpu_s", "fraction": "fraction"}.get(unit, "number")
+    for name, unit in metrics.UNITS.items()
 }
 """What an objective may bound, and how that is written: a time, GPU time, a fraction or a bare number."""
 
@@ -68,8 +49,6 @@ SHORT_FORMS: Mapping[str, Mapping[str, Any]] = {
     "placement": PLACEMENT,
 }
 """Fields of the scheduler where a kind may stand alone: ``order: fifo`` for ``order: {kind: fifo}``."""
-
-_GPU_H = 3600.0
 
 
 class Pool(Part):
@@ -205,7 +184,7 @@ def _read_bound(value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - what
     from_text = isinstance(value, str) or bool((info.context or {}).get("from_text"))
     if value is None or dimension == "number" or not from_text:
         return value
-    return units.parse(value, dimension) / (_GPU_H if dimension == "gpu_s" else 1.0)
+    return units.parse(value, dimension) / (metrics.GPU_H if dimension == "gpu_s" else 1.0)
 
 
 Bound = Annotated[
@@ -241,7 +220,8 @@ class Objective(Part):
         dimension = METRICS[self.metric]
         if value is None or dimension in {"number", "fraction"}:
             return value
-        return units.format_si(value * (_GPU_H if dimension == "gpu_s" else 1.0), dimension)
+        si = float(f"{value * metrics.GPU_H:.15g}") if dimension == "gpu_s" else value
+        return units.format_si(si, dimension)
 
 
 class Scenario(Part):

@@ -141,11 +141,12 @@ def test_objectives_are_held_in_the_unit_of_their_metric(tmp_path: Path) -> None
         "  - {metric: wait_p95_s, at_most: 30 min}",
         "  - {metric: goodput_gpu_h, at_least: 2 GPU d}\n"
         "  - {metric: occupancy, at_least: 50 %}\n"
-        "  - {metric: slowdown_mean, at_most: 3}",
+        "  - {metric: slowdown_mean, at_most: 3}\n"
+        "  - {metric: offered_load, at_most: 1.2}",
     )
     read = scenario.load(write(tmp_path, text))
     bounds = [objective.at_least or objective.at_most for objective in read.objectives]
-    assert bounds == [48.0, 0.5, 3.0]
+    assert bounds == [48.0, 0.5, 3.0, 1.2]
     assert scenario.load(write(tmp_path, scenario.dump(read))) == read
 
 
@@ -537,6 +538,12 @@ def test_an_objective_is_in_the_unit_of_its_metric_in_python() -> None:
     assert Objective(metric="goodput_gpu_h", at_least=48.0).model_dump(mode="json")["at_least"] == "2 GPU d"
 
 
+@given(gpu_s=st.integers(1, 10**12))
+def test_a_bound_in_gpu_time_survives_being_written(gpu_s: int) -> None:
+    bound = Objective.model_validate({"metric": "goodput_gpu_h", "at_most": f"{gpu_s} GPU s"})
+    assert Objective.model_validate(bound.model_dump(mode="json")) == bound
+
+
 # ---- the schema and the reference
 
 
@@ -554,6 +561,15 @@ def test_the_schema_is_valid_and_accepts_sound_files_short_and_written_out(tmp_p
     yaml = YAML(typ="safe", pure=True)
     jsonschema.validate(yaml.load(SOUND), schema)
     jsonschema.validate(yaml.load(scenario.dump(scenario.load(write(tmp_path, SOUND)))), schema)
+
+
+def test_every_shipped_scenario_loads_and_is_accepted_by_the_schema() -> None:
+    schema = jsonschema.Draft202012Validator(scenario.json_schema())
+    shipped = sorted((ROOT / "scenarios").glob("*.yaml"))
+    assert shipped
+    for path in shipped:
+        assert scenario.load(path).name
+        schema.validate(YAML(typ="safe", pure=True).load(path.read_text("utf-8")))
 
 
 @pytest.mark.parametrize(
