@@ -7,6 +7,7 @@ that only take time need no process of their own: an alarm on SimPy's clock ends
 from __future__ import annotations
 
 import gc
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from heapq import heappush
@@ -45,14 +46,14 @@ class Clock(simpy.Environment):
 
 
 class Alarm(simpy.Event):
-    """Something that will happen to a job, or to nobody in particular."""
+    """Something that will happen to a job, or to nobody in particular. It has happened well once it rings."""
 
-    def __init__(self, clock: Clock, action: Callable[[Alarm], None], job: Job | None = None) -> None:
-        self.env = clock
+    _ok = True
+    _value = None
+    _defused = False
+
+    def __init__(self, action: Callable[[Alarm], None], job: Job | None = None) -> None:
         self.callbacks = [action]  # type: ignore[list-item]  SimPy's own type says any event, this is an alarm
-        self._value = None
-        self._ok = True
-        self._defused = False
         self.job = job
 
 
@@ -89,8 +90,8 @@ class Simulation:
     def run(self, horizon_s: float | None = None) -> Log:
         """Play until the last job has left, or until the horizon; then close what is still open."""
         if self.submits_s:
-            self.clock.at(self.submits_s[0], ARRIVES, Alarm(self.clock, self._arrive))
-        with _collector_relaxed():
+            self.clock.at(self.submits_s[0], ARRIVES, Alarm(self._arrive))
+        with _collector_paused():
             self.clock.run(until=horizon_s)
         self._close(horizon_s)
         return self.log
@@ -100,40 +101,27 @@ class Simulation:
     def _arrive(self, alarm: Alarm) -> None:
         """Every job that is submitted at this moment joins its queue; the next alarm is set."""
         del alarm
-        submits_s, clock = self.submits_s, self.clock
-        now_s = clock.now
+        submits_s, venues, codes = self.submits_s, self.venues, self.codes
         index, count = self._next, len(submits_s)
-        while True:
-            self._submit(index, now_s)
+        now_s = next_s = submits_s[index]
+        while next_s == now_s:
+            venue = venues[codes[index]]
+            if venue.shape is None:
+                self.log.rejections.append((index, venue.refusal))
+            else:
+                work_s, estimate_s = self.durations_s[index], self.estimates_s[index]
+                job = Job(index, now_s, work_s, estimate_s, self.priorities[index], venue.account, venue.shape)
+                venue.desk.submit(job)
+                self._touched[venue.desk] = None
             index += 1
-            if index == count:
-                break
-            next_s = submits_s[index]
-            if next_s != now_s:
-                clock.at(next_s, ARRIVES, Alarm(clock, self._arrive))
-                break
+            next_s = submits_s[index] if index < count else math.inf
         self._next = index
+        if index < count:
+            self.clock.at(next_s, ARRIVES, Alarm(self._arrive))
         if index >= self._report_at and self.on_progress is not None:
             self.on_progress(index)
             self._report_at = index + max(1, count // 200)
         self._decide(now_s)
-
-    def _submit(self, index: int, now_s: float) -> None:
-        venue = self.venues[self.codes[index]]
-        if venue.shape is None:
-            self.log.rejections.append((index, venue.refusal))
-            return
-        job = Job(
-            index,
-            now_s,
-            self.durations_s[index],
-            self.estimates_s[index],
-            self.priorities[index],
-            venue.account,
-            venue.shape,
-        )
-        venue.desk.submit(job)
-        self._touched[venue.desk] = None
 
     def _end(self, alarm: Alarm) -> None:
         """A run ends: the work is done, or the stated limit is reached."""
@@ -170,12 +158,12 @@ class Simulation:
 
     def _decide(self, now_s: float) -> None:
         """When nothing is left of this moment, let every desk that was touched decide."""
-        if self.clock.peek() <= now_s:
-            return
-        while self._touched:
-            desk, _ = self._touched.popitem()
-            desk.settle(now_s)
-            self._carry_out(desk)
+        touched = self._touched
+        if touched and self.clock.peek() > now_s:
+            for desk in touched:
+                desk.settle(now_s)
+                self._carry_out(desk)
+            touched.clear()
 
     def _carry_out(self, desk: Desk) -> None:
         """Set the clock for what a desk has decided."""
@@ -190,23 +178,23 @@ class Simulation:
         if partition.impatient:
             for job in partition.impatient:
                 at_s = job.queued_s + partition.patience_s
-                clock.at(at_s, ARRIVES, Alarm(clock, self._lose_patience, job))
+                clock.at(at_s, ARRIVES, Alarm(self._lose_patience, job))
             partition.impatient.clear()
 
     def _set_end(self, desk: Desk, job: Job) -> None:
         run_s = job.work_left_s
         if self.kill_at_estimate and run_s > job.remaining_s:
             run_s = job.remaining_s
-        alarm = Alarm(self.clock, self._end, job)
-        job.alarms = [alarm]
+        alarm = Alarm(self._end, job)
         self.clock.at(job.started_s + job.restart_s + run_s, ENDS, alarm)
+        job.alarms = [alarm]
         if desk.partition.ranks_change:
             self._watch_rank(desk, job)
 
     def _watch_rank(self, desk: Desk, job: Job) -> None:
         at_s = job.started_s + desk.partition.order.changes_after_s(job)
         if at_s < job.started_s + job.restart_s + job.work_left_s:
-            alarm = Alarm(self.clock, self._change_rank, job)
+            alarm = Alarm(self._change_rank, job)
             job.alarms.append(alarm)
             self.clock.at(at_s, ARRIVES, alarm)
 
@@ -226,7 +214,7 @@ class Simulation:
         for desk in dict.fromkeys(venue.desk for venue in self.venues):
             for job in sorted(desk.queue.jobs(), key=lambda job: job.index):
                 if job.marks is not None:
-                    desk.partition.leave(job, end_s, still_queued=True)
+                    desk.partition.leave(job, end_s, still_queued=1)
 
 
 def _silence(job: Job) -> None:
@@ -237,11 +225,18 @@ def _silence(job: Job) -> None:
 
 
 @contextmanager
-def _collector_relaxed() -> Iterator[None]:
-    """Rare cyclic garbage collection: the facts of a run are many and have no cycles."""
-    thresholds = gc.get_threshold()
-    gc.set_threshold(100_000, 50, 50)
+def _collector_paused() -> Iterator[None]:
+    """No cyclic garbage collection: the facts of a run are many and have no cycles.
+
+    Freezing and thawing moves what was made meanwhile to the oldest generation, so that switching the collector on
+    again does not search all of it at once.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
-        gc.set_threshold(*thresholds)
+        if was_on:
+            gc.freeze()
+            gc.unfreeze()
+            gc.enable()

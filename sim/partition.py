@@ -12,7 +12,7 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from sortedcontainers import SortedList
 
@@ -148,8 +148,8 @@ class Partition:
         """Widths for which every shape is known to wait for GPUs alone."""
         self.displaces = preempts or reclaims
         """Whether running jobs can lose their GPUs to waiting ones."""
-        self.on_node: defaultdict[int, dict[Job, None]] = defaultdict(dict)
-        """Running jobs by node, kept where they can be displaced."""
+        self.on_node: defaultdict[int, dict[Job, int]] = defaultdict(dict)
+        """Running jobs and their GPUs by node, kept where they can be displaced."""
         self.loosened: dict[int, None] = {}
         """Nodes on which more is possible for waiting jobs than when they last found no place."""
         self.running: SortedList[tuple[tuple[float, ...], Job]] = SortedList()
@@ -257,8 +257,8 @@ class Partition:
             job.rank = self.rank(job, now_s)
             self.running.add((job.rank, job))
             if self.displaces:
-                for node, _ in placement:
-                    self.on_node[node][job] = None
+                for node, gpus in placement:
+                    self.on_node[node][job] = gpus
         self.begun.append(job)
 
     def stop(self, job: Job, now_s: float, outcome: Outcome) -> None:
@@ -349,7 +349,7 @@ class Partition:
         if shape.relaxed is not None:
             self.impatient.append(job)
 
-    def leave(self, job: Job, now_s: float, *, still_queued: bool = False) -> None:
+    def leave(self, job: Job, now_s: float, *, still_queued: int = 0) -> None:
         """The job stops waiting: note its time in the queue by cause.
 
         A job that had been running waits because it was preempted, whatever else keeps it waiting.
@@ -360,8 +360,13 @@ class Partition:
         job.marks = None
         total_s = now_s - job.queued_s
         if total_s > 0:
-            split = self._split(marks, shape, now_s, total_s) if job.started_s < 0 else (0.0, 0.0, 0.0, 0.0, total_s)
-            self.log.waits.append((job.index, job.queued_s, now_s, *split, int(still_queued)))
+            if job.started_s >= 0:
+                split = (0.0, 0.0, 0.0, 0.0, total_s)
+            elif marks[0] is shape.waited_s and marks[1] == CAPACITY:
+                split = (total_s, 0.0, 0.0, 0.0, 0.0)
+            else:
+                split = _split(marks, shape, now_s, total_s)
+            self.log.waits.append((job.index, job.queued_s, now_s, *split, still_queued))
         shape.waiting -= 1
         if not shape.waiting:
             self._note(shape, now_s)
@@ -371,27 +376,13 @@ class Partition:
                 del self.waiting[shape.gpus]
                 self._lacking.discard(shape.gpus)
 
-    def _split(self, marks: Marks, shape: Shape, now_s: float, total_s: float) -> Split:
-        """A wait by cause, from what the shape had waited when the job joined and what it has waited now."""
-        before, cause, elapsed_s = marks
-        if before is shape.waited_s:
-            return _ALL_OF[cause](total_s)
-        parts = [late - early for early, late in zip(before, shape.waited_s, strict=True)]
-        parts[cause] -= elapsed_s
-        parts[shape.cause] += now_s - shape.since_s
-        largest = max(range(len(parts)), key=parts.__getitem__)
-        parts[largest] = 0.0
-        parts[largest] = total_s - math.fsum(parts)
-        return parts[0], parts[1], parts[2], parts[3], 0.0
-
     def relax(self, job: Job, now_s: float) -> None:
-        """The job has waited long enough for locality: from now on it waits as one that takes what there is."""
+        """The job has waited long enough for locality: from now on it asks for what there is."""
         if job.shape.relaxed is None:
             raise AssertionError(f"{job} has no locality to give up")
         self.leave(job, now_s)
         job.queued_s = now_s
         job.shape = job.shape.relaxed
-        self.enter(job, now_s)
 
     def account_causes(self, now_s: float) -> None:
         """Note, after the last change of this moment, for which reason each shape waits from now on.
@@ -439,12 +430,17 @@ class Partition:
         return FRAGMENTATION if enough else CAPACITY
 
 
-_ALL_OF: Final[tuple[Callable[[float], Split], ...]] = (
-    lambda total_s: (total_s, 0.0, 0.0, 0.0, 0.0),
-    lambda total_s: (0.0, total_s, 0.0, 0.0, 0.0),
-    lambda total_s: (0.0, 0.0, total_s, 0.0, 0.0),
-    lambda total_s: (0.0, 0.0, 0.0, total_s, 0.0),
-)
+def _split(marks: Marks, shape: Shape, now_s: float, total_s: float) -> Split:
+    """A wait by cause, from what the shape had waited when the job joined and what it has waited now."""
+    before, cause, elapsed_s = marks
+    parts = [late - early for early, late in zip(before, shape.waited_s, strict=True)]
+    parts[cause] -= elapsed_s
+    parts[shape.cause] += now_s - shape.since_s
+    largest = parts.index(max(parts))
+    parts[largest] = 0.0
+    parts[largest] = total_s - sum(parts)
+    return parts[0], parts[1], parts[2], parts[3], 0.0
+
 
 if len(CAUSES) != PREEMPTION + 1:
     raise AssertionError("causes of the log and of the partition differ")

@@ -19,14 +19,14 @@ def place(partition: Partition, job: Job, now_s: float, *, known: bool) -> Site 
     `known` says that the job found no place when it last asked; then only nodes that were loosened since can help it.
     Those it displaces have lost their GPUs on return; the free GPUs of the place are not yet taken.
     """
-    site = partition.find(job)
-    if site is not None or not partition.displaces:
-        return site
-    if not partition.allows(job.shape):
+    if not partition.displaces:
+        return partition.find(job)
+    if known and not _helped(partition, job, now_s):
         return None
+    site = partition.find(job)
+    if site is not None or not partition.allows(job.shape):
+        return site
     for pool, gang in job.shape.options:
-        if known and not _helped(partition, job, pool, gang, now_s):
-            continue
         victims = _victims(partition, job, pool, gang, now_s)
         if victims:
             for victim in victims:
@@ -35,27 +35,27 @@ def place(partition: Partition, job: Job, now_s: float, *, known: bool) -> Site 
     return None
 
 
-def _helped(partition: Partition, job: Job, pool: Pool, gang: Gang, now_s: float) -> bool:
+def _helped(partition: Partition, job: Job, now_s: float) -> bool:
     """Whether a loosened node has room for some part of the gang, counting what the job may displace there.
 
     On every other node no more is possible than when the job found no place: running jobs only gain rank.
     """
-    if partition.reclaims or partition.rule.anywhere:
+    order = partition.order
+    if partition.reclaims or partition.rule.anywhere or not order.steady:
         return True
-    narrowest = gang.parts[-1][0]
-    own = partition.order.rank(job, now_s)
-    rank, first = partition.order.rank, pool.first_node
-    for node in partition.loosened:
-        if not 0 <= node - first < pool.nodes:
-            continue
-        room = pool.free[node - first]
-        for running in partition.on_node[node]:
+    own: tuple[float, ...] | None = None
+    for pool, gang in job.shape.options:
+        narrowest = gang.parts[-1][0]
+        free, first = pool.free, pool.first_node
+        for node in partition.loosened:
+            if not 0 <= node - first < pool.nodes:
+                continue
+            room = free[node - first]
+            if room < narrowest:
+                own = own or order.rank(job, now_s)
+                room += sum(gpus for running, gpus in partition.on_node[node].items() if running.rank > own)
             if room >= narrowest:
-                break
-            if rank(running, now_s) > own and running.site is not None:
-                room += sum(gpus for held, gpus in running.site[2] if held == node)
-        if room >= narrowest:
-            return True
+                return True
     return False
 
 

@@ -146,6 +146,7 @@ class Desk:
         self.partition = partition
         self.queue = blocking.queue(partition)
         self._plans_all = blocking.plans_all
+        self._may_take = partition.displaces or blocking.plans_all
         self._fresh: list[Job] = []
         self._freed = False
 
@@ -167,6 +168,8 @@ class Desk:
         """A running job's rank gets worse, as its order announced."""
         self.partition.change_rank(job, now_s)
         self._freed = True
+        if self.idle:
+            self.partition.settle_ranks(math.nextafter(now_s, math.inf))
 
     def relax(self, job: Job, now_s: float) -> None:
         """A waiting job gives up its wish for locality."""
@@ -182,6 +185,10 @@ class Desk:
                 partition.start(fresh.pop(), site, now_s)
                 self._freed = False
                 return
+        if len(fresh) == 1 and not self._freed and fresh[0].gpus > partition.most_free and not self._may_take:
+            self.queue.add(fresh[0])
+            partition.enter(fresh.pop(), now_s)
+            return
         if partition.waiting or fresh:
             self._grant(now_s)
             self._account(now_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING, Literal
 
 from sim.blocking.queue import Blocking
@@ -47,25 +47,24 @@ class GreedyQueue:
             most_free = math.inf if partition.displaces else partition.most_free
             waiting = partition.waiting.items()
             shapes = [shape for gpus, alike in waiting if gpus <= most_free for shape in alike]
-            shapes += dict.fromkeys(job.shape for job in fresh if not job.shape.waiting)
+            if fresh:
+                shapes += dict.fromkeys(job.shape for job in fresh if not job.shape.waiting)
         elif len(fresh) == 1:
-            shape = fresh[0].shape
-            if _head(shape) is fresh[0]:
-                self._start_line(shape, now_s)
+            if _head(fresh[0].shape) is fresh[0]:
+                self._start_line(fresh[0].shape, now_s)
             return
         else:
             shapes = list(dict.fromkeys(job.shape for job in fresh))
-        heads = [shape for shape in shapes if _head(shape) is not None]
-        if partition.order.by_tenant:
-            self._by_share(heads, now_s)
-        elif len(heads) == 1:
-            self._start_line(heads[0], now_s)
+        if len(shapes) == 1:
+            self._start_line(shapes[0], now_s)
+        elif partition.order.by_tenant:
+            self._by_share([shape for shape in shapes if _head(shape) is not None], now_s)
         else:
-            self._in_order(heads, now_s)
+            self._in_order([shape for shape in shapes if _head(shape) is not None], now_s)
 
     def _start_line(self, shape: Shape, now_s: float) -> None:
         """Start jobs of one shape until one does not fit."""
-        while (job := _head(shape)) is not None and self._start(job, now_s):
+        while _head(shape) is not None and self._start(shape, now_s):
             pass
 
     def _in_order(self, shapes: list[Shape], now_s: float) -> None:
@@ -73,23 +72,31 @@ class GreedyQueue:
         heads = [(*shape.line[0], shape) for shape in shapes]
         heapify(heads)
         while heads:
-            _, _, job, shape = heappop(heads)
-            if self._start(job, now_s) and _head(shape) is not None:
-                heappush(heads, (*shape.line[0], shape))
+            shape = heads[0][3]
+            if self._start(shape, now_s) and _head(shape) is not None:
+                heapreplace(heads, (*shape.line[0], shape))
+            else:
+                heappop(heads)
 
     def _by_share(self, shapes: list[Shape], now_s: float) -> None:
         """Start jobs by the share of their tenant, which each start changes."""
         while shapes:
             shape = min(shapes, key=lambda each: (each.line[0][2].account.share, each.line[0][1]))
-            if not self._start(shape.line[0][2], now_s) or _head(shape) is None:
+            if not self._start(shape, now_s) or _head(shape) is None:
                 shapes.remove(shape)
 
-    def _start(self, job: Job, now_s: float) -> bool:
-        site = place(self.partition, job, now_s, known=job.marks is not None)
+    def _start(self, shape: Shape, now_s: float) -> bool:
+        """Start the first job of a shape, if it can."""
+        job = shape.line[0][2]
+        partition = self.partition
+        if partition.displaces:
+            site = place(partition, job, now_s, known=job.marks is not None)
+        else:
+            site = partition.find(job)
         if site is None:
             return False
-        heappop(job.shape.line)
-        self.partition.start(job, site, now_s)
+        heappop(shape.line)
+        partition.start(job, site, now_s)
         return True
 
     def jobs(self) -> Iterator[Job]:

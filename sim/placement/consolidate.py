@@ -27,6 +27,8 @@ class Consolidate(Part):
                 return None
             nodes = pool.buckets[gang.gpus + (fitting & -fitting).bit_length() - 1]
             return ((pool.first_node + (nodes & -nodes).bit_length() - 1, gang.gpus),)
+        if not pool.levels >> gang.parts[0][0]:
+            return None
         wide = gang.parts[0][0] == pool.gpus_per_node
         return fill(pool, gang, emptiest if wide and len(gang.parts) > 1 else tightest)
 
