@@ -42,6 +42,7 @@ _LOSSES = {
 _NEARLY_ALL = 0.95
 _WORTH_A_WORD = 0.05
 _APART = 1.2
+_ROUNDING = 1e-9
 
 
 def sentences(results: Results) -> list[str]:
@@ -210,11 +211,13 @@ def _waste(facts: Facts) -> list[str]:
     occupancy, stranded = facts.metric("occupancy"), facts.metric("fragmentation")
     if occupancy is None or facts.capacity_gpu_h == 0.0:
         return []
-    idle = 1.0 - occupancy.value
+    idle = max(0.0, 1.0 - occupancy.value)
     sentence = (
         f"{words.percent(idle)} of the GPU time ({words.gpu_hours(idle * facts.capacity_gpu_h)}) stood idle"
     )
-    if stranded is not None and stranded.value > 0.0:
+    if idle < _ROUNDING:
+        sentence = "No GPU time stood idle"
+    elif stranded is not None and stranded.value > 0.0:
         sentence += f", {stranded.said()} of that on nodes that were partly in use"
     lost = [
         f"{words.gpu_hours(facts.value(name))} {what}"

@@ -326,10 +326,12 @@ def _overtaken(job: Explanation) -> str:
     started = f"{words.count(job.started_meanwhile, 'other job')} started there while it waited"
     if job.overtook == 0:
         return f"{started}, none of them submitted later."
-    return (
-        f"{started}; "
-        f"{job.overtook:,} of them {'was' if job.overtook == 1 else 'were'} submitted later and overtook it."
-    )
+    if job.overtook == job.started_meanwhile:
+        return (
+            f"{started}; submitted later, {'it' if job.overtook == 1 else 'all of them'} overtook this one."
+        )
+    were = "was" if job.overtook == 1 else "were"
+    return f"{started}; {job.overtook:,} of them {were} submitted later and overtook it."
 
 
 def _meanwhile(job: Explanation) -> list[str]:
@@ -343,7 +345,8 @@ def _meanwhile(job: Explanation) -> list[str]:
 
 
 def _end(job: Explanation) -> list[str]:
-    preempted = f"It was preempted {words.count(job.preemptions, 'time')}." if job.preemptions else ""
+    times = "once" if job.preemptions == 1 else words.count(job.preemptions, "time")
+    preempted = f"It was preempted {times}." if job.preemptions else ""
     ended = (
         f"It ended at {_exact(job.end_s)} ({job.status.replace('_', ' ')})."
         if job.end_s is not None

@@ -361,7 +361,7 @@ def _cause_row(name: str, jobs: pl.DataFrame, shown: Sequence[str], class_: str)
     ]
     return element(
         "tr",
-        element("th", name),
+        element("th", name, title=name),
         element("td", _stack(pieces, 22, labelled=True), class_="plotted"),
         element("td", words.significant(waited_s / 3600.0), class_="n"),
         class_=class_,

@@ -218,12 +218,6 @@ def step_path(across: Floats, up: Floats) -> str:
     return "".join(moves)
 
 
-def line_path(across: Floats, up: Floats) -> str:
-    """Straight lines between points given in places from 0 to 1."""
-    x, y = np.round(across * BOX, 1), np.round((1.0 - up) * BOX, 1)
-    return "".join(f"{'L' if place else 'M'}{number(x[place])} {number(y[place])}" for place in range(len(x)))
-
-
 def band_path(edges: Floats, low: Floats, high: Floats) -> str:
     """The area between two step functions over the same columns; `edges` has one entry more."""
     x = np.round(edges * BOX, 1)

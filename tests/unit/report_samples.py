@@ -205,3 +205,23 @@ def rejecting(results: Results, reason: str = "wider than any partition") -> Res
     )
     empty = {name: results.tables[name].clear() for name in ("runs", "placements", "waits", "timeline")}
     return replace(results, tables=results.tables | empty | {"jobs": jobs})
+
+
+def two_jobs_and_a_preemption() -> Results:
+    """Eight GPUs, three hours: job-0 is preempted after an hour for job-1, loses 600 s and loads for 60 s.
+
+    job-1 then runs for half an hour into its time limit, and job-0 is still running at the end.
+    """
+    jobs = jobs_of((0.0, 10 * HOUR, 8), (HOUR, HOUR, 8))
+    whole = ((0, 8),)
+    log = Log(
+        runs=[
+            (0, 0.0, HOUR, Outcome.PREEMPTED, HOUR - 600.0, 600.0, 0.0, whole),
+            (1, HOUR, 1.5 * HOUR, Outcome.TIMED_OUT, 0.5 * HOUR, 0.0, 0.0, whole),
+            (0, 1.5 * HOUR, 3 * HOUR, Outcome.CENSORED, 1.5 * HOUR - 60.0, 0.0, 60.0, whole),
+        ],
+        waits=[(0, HOUR, 1.5 * HOUR, 0.0, 0.0, 0.0, 0.0, 0.5 * HOUR, 0)],
+        moved_reservations=[(HOUR, 1, HOUR, 1.5 * HOUR, 0)],
+        end_s=3 * HOUR,
+    )
+    return from_log(scenario(1), WorkloadJobs(jobs, {}), log, node_table(1))

@@ -12,6 +12,7 @@ from tests.unit.report_samples import (
     jobs_of,
     rejecting,
     sample,
+    two_jobs_and_a_preemption,
     two_jobs_on_one_node,
     with_metric,
 )
@@ -124,3 +125,31 @@ def test_waiting_for_other_reasons_than_size_does_not_ask_for_more_gpus() -> Non
         "and mostly not for want of GPUs."
     )
     assert said[-1] == "Quotas are what binds, not size: compare the run with borrowing allowed."
+
+
+def test_what_preemption_and_time_limits_cost_is_told() -> None:
+    said = sentences(two_jobs_and_a_preemption())
+    assert said[1] == (
+        "Over 3 h, 100 % of the GPU time of 1 node with 8 GPUs was allocated to jobs; "
+        "77 % went into work that was kept."
+    )
+    assert said[3:-1] == [
+        "All of the waiting was because the job had been preempted and had to queue again.",
+        "No GPU time stood idle.",
+        (
+            "On top of that, 1.33 GPU h of work was lost to preemption, 4 GPU h was spent on jobs that were "
+            "stopped at their time limit and 0.133 GPU h went into restarts."
+        ),
+        "1 job had not finished when the run ended (1 running).",
+        "1 job reached the time limit stated for it and stopped there.",
+        "1 promised start had to move because a running job outlived its estimate.",
+    ]
+
+
+def test_a_fleet_in_which_hardly_anybody_waits_is_said_to_be_big_enough_nearly_all_the_time() -> None:
+    """Twenty-one jobs an hour apart, of which the last two come at once."""
+    jobs = jobs_of(*((HOUR * place, 60.0, 8) for place in range(20)), (19 * HOUR, 60.0, 8))
+    said = sentences(sample(jobs, nodes=1, horizon_s=24 * HOUR))
+    assert said[0] == "The fleet was big enough nearly all the time: only 4.8 % of 21 jobs had to wait."
+    assert said[2] == "95 % of jobs started at once, the longest wait was 1 min, and the mean wait is 2.9 s."
+    assert "binds" not in said[-1]

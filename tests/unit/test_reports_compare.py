@@ -88,3 +88,22 @@ def test_the_comparison_prints_without_colour_and_makes_a_page() -> None:
     assert "mean wait" in out.getvalue()
     assert "\x1b" not in out.getvalue()
     assert "b" not in {tag for tag, _ in parsed(page.getvalue()).tags}
+
+
+def test_a_comparison_of_other_arrivals_has_no_table_of_the_same_jobs() -> None:
+    page = io.StringIO()
+    compare.render_html(compare.compare({"a": sample(), "b": sample(arrivals(500, seed=9))}), page)
+    assert "The same jobs" not in page.getvalue()
+
+
+def test_a_metric_that_one_run_lacks_is_left_open() -> None:
+    first = sample()
+    second = replace(
+        first,
+        summary=first.summary
+        | {"metrics": [row for row in first.summary["metrics"] if row["name"] != "occupancy"]},
+    )
+    third = sample(nodes=28)
+    page = io.StringIO()
+    compare.render_html(compare.compare({"a": first, "b": second, "c": third}), page)
+    assert "<span>-</span>" in page.getvalue()

@@ -9,7 +9,14 @@ from rich.console import Console
 
 from sim.errors import PlanError
 from sim.reports import explain
-from tests.unit.report_samples import HOUR, jobs_of, rejecting, sample, two_jobs_on_one_node
+from tests.unit.report_samples import (
+    HOUR,
+    jobs_of,
+    rejecting,
+    sample,
+    two_jobs_and_a_preemption,
+    two_jobs_on_one_node,
+)
 
 
 def test_the_causes_and_the_stays_of_every_job_add_up_to_its_wait() -> None:
@@ -107,3 +114,33 @@ def test_the_explanation_fits_a_pipe() -> None:
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "\x1b" not in text
     assert "In the queue" in text
+
+
+def test_a_preempted_job_is_explained_with_its_stays_on_the_gpus() -> None:
+    made = explain.explain(two_jobs_and_a_preemption(), "job-0")
+    assert explain.sentences(made) == [
+        "Job job-0 of vision asked for 8 GPUs at 0 s and waited 30 min.",
+        "30 min of that (100 %): requeued after a preemption.",
+        (
+            "0 of the 8 GPUs of the fleet were free when it joined the queue, 0 on average until it left, "
+            "and 0 at most; it needed 8."
+        ),
+        "1 other job started there while it waited; submitted later, it overtook this one.",
+        "Meanwhile vision held 100 % of the GPU time there.",
+        "It was preempted once.",
+        "It was running when the run ended.",
+    ]
+    assert [(run.outcome, run.lost_s, run.restart_s) for run in made.runs] == [
+        ("preempted", 600.0, 0.0),
+        ("censored", 0.0, 60.0),
+    ]
+    out = io.StringIO()
+    explain.render(made, Console(file=out, width=100))
+    assert "On the GPUs" in out.getvalue()
+
+
+def test_a_job_of_many_nodes_names_the_first_and_counts_the_others() -> None:
+    results = sample(jobs_of((0.0, HOUR, 48)), nodes=6, horizon_s=4 * HOUR)
+    out = io.StringIO()
+    explain.render(explain.explain(results, "job-0"), Console(file=out, width=200))
+    assert "pool-a-0003 and 2 more" in out.getvalue()

@@ -11,7 +11,14 @@ import pytest
 
 from sim.reports import REPORTS, html
 from sim.results import Results
-from tests.unit.report_samples import GPUS_PER_NODE, arrivals, rejecting, sample, two_jobs_on_one_node
+from tests.unit.report_samples import (
+    GPUS_PER_NODE,
+    arrivals,
+    rejecting,
+    sample,
+    two_jobs_on_one_node,
+    with_metric,
+)
 
 VOID = {"br", "hr", "img", "link", "meta", "wbr"}
 HOSTILE = '</title><script>alert("x")</script><img src=x onerror=alert(1)>\x07&amp;'
@@ -173,3 +180,10 @@ def test_every_second_of_the_heat_map_is_at_most_the_nodes_gpus() -> None:
 
 def test_each_report_is_listed_by_its_name() -> None:
     assert set(REPORTS) == {"terminal", "html", "chrome_trace"}
+
+
+def test_intervals_and_the_warm_up_are_on_the_page() -> None:
+    results = with_metric(sample(warm_up=86400.0), "occupancy", interval=[0.61, 0.67])
+    text = "".join(parsed(rendered(results)).text).replace("\N{NO-BREAK SPACE}", " ")
+    assert "between 61 % and 67 %" in text
+    assert "submitted in the warm-up of 1 d: simulated, not counted" in text
