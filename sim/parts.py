@@ -97,3 +97,4 @@ Fraction = Annotated[
         }
     ),
 ]
+Name = Annotated[str, Field(min_length=1, max_length=100)]

@@ -1,0 +1,170 @@
+"""Whether the parts of a scenario agree: names exist, quotas and jobs fit the fleet, times are in order.
+
+Each check looks at the parts that are sound by themselves, so that one fault does not hide another.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sim import units
+from sim.document import Location, dotted
+from sim.errors import hint
+from sim.fleet import Fleet, Tenant
+from sim.objectives import Objective
+from sim.workloads import Workload
+
+CHECKED = ("horizon", "warm_up", "fleet", "tenants", "workloads", "objectives")
+"""The parts of a scenario that must agree."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """The parts of a scenario that are sound by themselves, None for the others, so that all are checked."""
+
+    horizon: float | None = None
+    warm_up: float | None = None
+    fleet: Fleet | None = None
+    tenants: tuple[Tenant, ...] | None = None
+    workloads: tuple[Workload, ...] | None = None
+    objectives: tuple[Objective, ...] | None = None
+    unsound: set[str] = field(default_factory=set)
+    """Names of parts that were written and are not sound."""
+
+
+def disagreements(draft: Draft) -> Iterator[tuple[Location, str]]:
+    """Where parts contradict one another, each with the place and the remedy."""
+    yield from _repeated_names(draft)
+    yield from _times_in_order(draft)
+    yield from _tenants_fit_the_fleet(draft)
+    yield from _workloads_fit_the_fleet(draft)
+    yield from _objectives_name_tenants(draft)
+
+
+def _repeated_names(draft: Draft) -> Iterator[tuple[Location, str]]:
+    pools = [pool.name for pool in draft.fleet.pools] if draft.fleet else []
+    tenants = [tenant.name for tenant in draft.tenants or ()]
+    workloads = [workload.name for workload in draft.workloads or ()]
+    places: Mapping[Location, Sequence[str | None]] = {
+        ("fleet", "pools"): pools,
+        ("tenants",): tenants,
+        ("workloads",): workloads,
+    }
+    for place, names in places.items():
+        for position, name in enumerate(names):
+            first = names.index(name)
+            if first < position and name is not None:
+                other = dotted((*place, first))
+                yield (*place, position, "name"), f'"{name}" is the name of {other} too; names must differ'
+
+
+def _times_in_order(draft: Draft) -> Iterator[tuple[Location, str]]:
+    if draft.horizon is not None and draft.warm_up is not None and draft.warm_up >= draft.horizon:
+        warm_up, horizon = (units.format_si(value, "s") for value in (draft.warm_up, draft.horizon))
+        yield ("warm_up",), f'"{warm_up}" must be shorter than the horizon, "{horizon}"'
+    for position, workload in enumerate(draft.workloads or ()):
+        ends = draft.horizon is not None or "horizon" in draft.unsound
+        endless = all(getattr(workload, limit, 0) is None for limit in ("count", "until"))
+        if not ends and endless and hasattr(workload, "count"):
+            yield (
+                ("workloads", position),
+                "would never end; give it a count or until, or the scenario a horizon",
+            )
+
+
+def _tenants_fit_the_fleet(draft: Draft) -> Iterator[tuple[Location, str]]:
+    if draft.fleet is None or draft.tenants is None:
+        return
+    gpus = _gpus_by_virtual_cluster(draft.fleet)
+    promised: dict[str | None, int] = {}
+    for position, tenant in enumerate(draft.tenants):
+        cluster = tenant.virtual_cluster or (tenant.name if tenant.name in gpus else None)
+        if cluster is not None and cluster not in gpus:
+            remedy = hint(cluster, _names(gpus)) if _names(gpus) else "no pool of the fleet has one"
+            yield (
+                ("tenants", position, "virtual_cluster"),
+                f'"{cluster}" is not a virtual cluster of the fleet; {remedy}',
+            )
+            continue
+        if cluster is None and None not in gpus:
+            message = (
+                f'"{tenant.name}" has no virtual cluster, but every pool is in one; {hint("", _names(gpus))}'
+            )
+            yield ("tenants", position, "virtual_cluster"), message
+            continue
+        before = promised.get(cluster, 0)
+        promised[cluster] = before + (tenant.quota or 0)
+        if before <= gpus.get(cluster, 0) < promised[cluster]:
+            whose = f'virtual cluster "{cluster}"' if cluster else "the fleet"
+            has = f"{promised[cluster]:,} GPUs, but {whose} has {gpus.get(cluster, 0):,}"
+            yield ("tenants", position, "quota"), f"with it the quotas add up to {has}"
+
+
+def _gpus_by_virtual_cluster(fleet: Fleet) -> dict[str | None, int]:
+    """GPUs of each virtual cluster; under None, those of pools that are in none."""
+    gpus: dict[str | None, int] = {}
+    for pool in fleet.pools:
+        gpus[pool.virtual_cluster] = gpus.get(pool.virtual_cluster, 0) + pool.gpus
+    return gpus
+
+
+def _names(gpus: Mapping[str | None, int]) -> list[str]:
+    return [name for name in gpus if name is not None]
+
+
+def _workloads_fit_the_fleet(draft: Draft) -> Iterator[tuple[Location, str]]:
+    for position, workload in enumerate(draft.workloads or ()):
+        here: Location = ("workloads", position)
+        tenant = getattr(workload, "tenant", None)
+        declared = [declared.name for declared in draft.tenants or ()]
+        named = tenant not in (None, type(workload).model_fields["tenant"].default)
+        if declared and named and tenant not in declared:
+            remedy = hint(str(tenant), declared)
+            yield (*here, "tenant"), f'"{tenant}" is not a tenant of this scenario; {remedy}'
+        if draft.fleet is not None:
+            yield from _kind_and_size_fit(here, workload, draft)
+
+
+def _kind_and_size_fit(here: Location, workload: Workload, draft: Draft) -> Iterator[tuple[Location, str]]:
+    """The GPU kind asked for exists, and some pool that the tenant may use is as wide as the widest job."""
+    pools = draft.fleet.pools if draft.fleet else ()
+    kind = getattr(workload, "gpu_kind", None)
+    kinds = {pool.gpu: None for pool in pools if pool.gpu is not None}
+    if kind is not None and kind not in kinds:
+        remedy = hint(kind, kinds) if kinds else "no pool of the fleet states its GPU"
+        yield (*here, "gpu_kind"), f'"{kind}" is not a GPU kind of the fleet; {remedy}'
+        return
+    largest = getattr(getattr(workload, "gpus", None), "largest", None)
+    cluster = _virtual_cluster_of(workload.tenant, draft)
+    widths = [pool.gpus for pool in pools if kind in (None, pool.gpu) and pool.virtual_cluster == cluster]
+    if largest is not None and widths and largest() > max(widths):
+        limit = f"the largest pool that it may use has {max(widths):,}"
+        yield (*here, "gpus"), f"a job of {largest():,} GPUs can never start: {limit}"
+    declared = [tenant.name for tenant in draft.tenants or ()]
+    if workload.tenant is not None and workload.tenant not in declared and not widths:
+        where = f'virtual cluster "{cluster}"' if cluster else "the nodes that are in no virtual cluster"
+        what = f'"{kind}"' if kind and cluster else "pool"
+        yield (*here, "tenant"), f'"{workload.tenant}" would run on {where}, where there is no {what}'
+
+
+def _virtual_cluster_of(tenant: object, draft: Draft) -> str | None:
+    """The virtual cluster in which a tenant's jobs run, None for the pools that are in none."""
+    clusters = {pool.virtual_cluster for pool in draft.fleet.pools} if draft.fleet else set()
+    for declared in draft.tenants or ():
+        if declared.name == tenant and declared.virtual_cluster is not None:
+            return declared.virtual_cluster
+    return str(tenant) if tenant in clusters and tenant is not None else None
+
+
+def _objectives_name_tenants(draft: Draft) -> Iterator[tuple[Location, str]]:
+    """Tenants of objectives are declared, or at least named by a workload or hidden in a trace."""
+    if draft.workloads is None or draft.tenants is None:
+        return
+    named = [workload.tenant for workload in draft.workloads]
+    if None in named:
+        return
+    known = list(dict.fromkeys([*(tenant.name for tenant in draft.tenants), *map(str, named)]))
+    for position, objective in enumerate(draft.objectives or ()):
+        if objective.tenant is not None and objective.tenant not in known:
+            remedy = hint(objective.tenant, known)
+            message = f'"{objective.tenant}" is not a tenant of this scenario; {remedy}'
+            yield ("objectives", position, "tenant"), message
