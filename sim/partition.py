@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from sortedcontainers import SortedList
 
 from sim.cluster import Gang, Placement, Pool, parts_of
+from sim.line import Line
 from sim.log import CAUSES, Log, Outcome
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from sim.job import Job
     from sim.placement import PlacementRule
-    from sim.policies import Key, Order
+    from sim.policies import Order
     from sim.tenancy import Account
 
 CAPACITY, FRAGMENTATION, QUOTA, ORDER = range(4)
@@ -58,8 +59,10 @@ class Shape:
     since_s: float = 0.0
     waited_s: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     """Time spent waiting for each reason up to `since_s`; a new tuple whenever the reason changes."""
-    line: list[tuple[Key, int, Job]] = field(default_factory=list)
-    """Room for a blocking rule that keeps a heap per shape."""
+    line: Line = field(default_factory=Line)
+    """Room for a blocking rule that keeps a line per shape."""
+    plain_in: Pool | None = None
+    """The pool, where it is the only option and one node with enough free GPUs is all that the shape asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +198,10 @@ class Partition:
     def _new_shape(self, request: Request, account: Account) -> Shape:
         owner = account if self.apart else None
         relaxed = Shape(request.gpus, tuple(self._options(request, local=False)), owner)
+        if len(relaxed.options) == 1 and owner is None and not self.rule.anywhere:
+            pool, gang = relaxed.options[0]
+            if gang.parts == ((gang.gpus, 1),) and not gang.needs_host:
+                relaxed.plain_in = pool
         if not self.patience_s:
             return relaxed
         return Shape(request.gpus, tuple(self._options(request, local=True)), owner, relaxed)
@@ -398,7 +405,11 @@ class Partition:
             elif not self.limited:
                 lacking.add(gpus)
             for shape in shapes:
-                cause = self.cause(shape)
+                pool = shape.plain_in
+                if pool is None or gpus > pool.free_gpus:
+                    cause = self.cause(shape)
+                else:
+                    cause = ORDER if pool.levels >> gpus else FRAGMENTATION
                 if cause != shape.cause:
                     self._note(shape, now_s)
                     shape.cause = cause
@@ -432,8 +443,9 @@ class Partition:
 
 def _split(marks: Marks, shape: Shape, now_s: float, total_s: float) -> Split:
     """A wait by cause, from what the shape had waited when the job joined and what it has waited now."""
-    before, cause, elapsed_s = marks
-    parts = [late - early for early, late in zip(before, shape.waited_s, strict=True)]
+    (capacity_s, fragmentation_s, quota_s, order_s), cause, elapsed_s = marks
+    waited_s = shape.waited_s
+    parts = [waited_s[0] - capacity_s, waited_s[1] - fragmentation_s, waited_s[2] - quota_s, waited_s[3] - order_s]
     parts[cause] -= elapsed_s
     parts[shape.cause] += now_s - shape.since_s
     largest = parts.index(max(parts))

@@ -50,11 +50,15 @@ def _helped(partition: Partition, job: Job, now_s: float) -> bool:
         for node in partition.loosened:
             if not 0 <= node - first < pool.nodes:
                 continue
-            room = free[node - first]
-            if room < narrowest:
+            missing = narrowest - free[node - first]
+            if missing > 0:
                 own = own or order.rank(job, now_s)
-                room += sum(gpus for running, gpus in partition.on_node[node].items() if running.rank > own)
-            if room >= narrowest:
+                for running, gpus in partition.on_node[node].items():
+                    if running.rank > own:
+                        missing -= gpus
+                        if missing <= 0:
+                            break
+            if missing <= 0:
                 return True
     return False
 
@@ -75,6 +79,8 @@ def _victims(partition: Partition, job: Job, pool: Pool, gang: Gang, now_s: floa
         if not room.add(victim.site[2]):
             continue
         going = [victim for victim in tried if room.useful(victim)]
+        if len(tried) == 1 and not gang.local and not gang.needs_host:
+            return going
         for each in going:
             _give(each)
         needed = _spare(pool, gang, going, fits) if fits(pool, gang) else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from heapq import heapify, heappop, heappush, heapreplace
+from heapq import heapify, heappop, heapreplace
 from typing import TYPE_CHECKING, Literal
 
 from sim.blocking.queue import Blocking
@@ -38,7 +38,7 @@ class GreedyQueue:
 
     def add(self, job: Job) -> None:
         """A job waits."""
-        heappush(job.shape.line, (self.partition.order.key(job), job.index, job))
+        job.shape.line.push((self.partition.order.key(job), job.index, job))
 
     def settle(self, now_s: float, fresh: Sequence[Job], *, freed: bool) -> None:
         """Start whoever fits, in order."""
@@ -69,25 +69,25 @@ class GreedyQueue:
 
     def _in_order(self, shapes: list[Shape], now_s: float) -> None:
         """Start jobs of several shapes by key; a shape is out once its first job does not fit."""
-        heads = [(*shape.line[0], shape) for shape in shapes]
+        heads = [(*shape.line.head(), shape) for shape in shapes]
         heapify(heads)
         while heads:
             shape = heads[0][3]
             if self._start(shape, now_s) and _head(shape) is not None:
-                heapreplace(heads, (*shape.line[0], shape))
+                heapreplace(heads, (*shape.line.head(), shape))
             else:
                 heappop(heads)
 
     def _by_share(self, shapes: list[Shape], now_s: float) -> None:
         """Start jobs by the share of their tenant, which each start changes."""
         while shapes:
-            shape = min(shapes, key=lambda each: (each.line[0][2].account.share, each.line[0][1]))
+            shape = min(shapes, key=_by_share)
             if not self._start(shape, now_s) or _head(shape) is None:
                 shapes.remove(shape)
 
     def _start(self, shape: Shape, now_s: float) -> bool:
         """Start the first job of a shape, if it can."""
-        job = shape.line[0][2]
+        job = shape.line.head()[2]
         partition = self.partition
         if partition.displaces:
             site = place(partition, job, now_s, known=job.marks is not None)
@@ -95,7 +95,7 @@ class GreedyQueue:
             site = partition.find(job)
         if site is None:
             return False
-        heappop(shape.line)
+        shape.line.pop()
         partition.start(job, site, now_s)
         return True
 
@@ -113,12 +113,18 @@ class GreedyQueue:
                 yield shape.relaxed
 
 
+def _by_share(shape: Shape) -> tuple[float, int]:
+    """Order of tenants, then of submission."""
+    _, index, job = shape.line.head()
+    return (job.account.share, index)
+
+
 def _head(shape: Shape) -> Job | None:
     """The first job of a shape's line; entries of jobs that have since changed their shape are dropped."""
     line = shape.line
     while line:
-        job = line[0][2]
+        job = line.head()[2]
         if job.shape is shape:
             return job
-        heappop(line)
+        line.pop()
     return None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Literal
 
 from sim.blocking.queue import Blocking
+from sim.line import Line
 from sim.preemption import place
 
 if TYPE_CHECKING:
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from sim.job import Job
     from sim.partition import Partition
-    from sim.policies import Key
     from sim.tenancy import Account
 
 
@@ -35,37 +34,46 @@ class StrictQueue:
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
-        self.lines: dict[Account | None, list[tuple[Key, int, Job]]] = {}
+        self.lines: dict[Account | None, Line] = {}
 
     def add(self, job: Job) -> None:
         """A job waits."""
         entry = (self.partition.order.key(job), job.index, job)
-        heappush(self.lines.setdefault(job.shape.account, []), entry)
+        line = self.lines.get(job.shape.account)
+        if line is None:
+            line = self.lines[job.shape.account] = Line()
+        line.push(entry)
 
     def settle(self, now_s: float, fresh: Sequence[Job], *, freed: bool) -> None:
         """Start heads until one does not fit."""
         del fresh, freed
         partition = self.partition
         while (line := self._first_line()) is not None:
-            job = line[0][2]
+            job = line.head()[2]
             site = place(partition, job, now_s, known=job.marks is not None)
             if site is None:
                 return
-            heappop(line)
+            line.pop()
             partition.start(job, site, now_s)
 
-    def _first_line(self) -> list[tuple[Key, int, Job]] | None:
+    def _first_line(self) -> Line | None:
         """The line whose head is served next: of the tenant with the smallest share, else of the smallest key."""
         partition = self.partition
         if not partition.apart:
             return self.lines.get(None) or None
-        open_lines = [line for line in self.lines.values() if line and partition.allows(line[0][2].shape)]
+        open_lines = [line for line in self.lines.values() if line and partition.allows(line.head()[2].shape)]
         if not partition.order.by_tenant:
-            return min(open_lines, key=lambda line: line[0][:2], default=None)
-        return min(open_lines, key=lambda line: (line[0][2].account.share, line[0][1]), default=None)
+            return min(open_lines, key=lambda line: line.head()[:2], default=None)
+        return min(open_lines, key=_by_share, default=None)
 
     def jobs(self) -> Iterator[Job]:
         """Everybody who waits."""
         for line in self.lines.values():
             for _, _, job in line:
                 yield job
+
+
+def _by_share(line: Line) -> tuple[float, int]:
+    """Order of tenants, then of submission."""
+    _, index, job = line.head()
+    return (job.account.share, index)
