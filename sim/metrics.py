@@ -112,7 +112,7 @@ class Jobs:
     fairness: Floats
     """Finish-time fairness of jobs that are done."""
 
-    def take(self, rows: NDArray[Any]) -> Jobs:
+    def take(self, rows: NDArray[Any] | slice) -> Jobs:
         """Some of the jobs."""
         return Jobs(**{column.name: getattr(self, column.name)[rows] for column in fields(self)})
 
@@ -175,7 +175,7 @@ def by_group(jobs: Jobs, groups: Integers) -> Iterator[tuple[int, Numbers]]:
     codes, begins = np.unique(groups[order], return_index=True)
     ends = np.append(begins[1:], groups.size)
     for code, begin, end in zip(codes.tolist(), begins.tolist(), ends.tolist(), strict=True):
-        yield code, of_jobs(ordered.take(np.arange(begin, end)))
+        yield code, of_jobs(ordered.take(slice(begin, end)))
 
 
 def of_jobs(jobs: Jobs) -> Numbers:

@@ -12,7 +12,8 @@ import polars as pl
 from sim import metrics, tables
 from sim.log import Log
 from sim.metrics import SIZE_CLASSES, UNITS, Integers, Numbers, Window
-from sim.scenario import Objective, Scenario
+from sim.objectives import Objective
+from sim.scenario import Scenario
 from sim.statistics import t_interval
 from sim.workloads import WorkloadJobs
 
@@ -61,8 +62,10 @@ def from_log(
     AssertionError if the log contradicts itself: a job lost, a second without a cause, a GPU held twice.
     """
     found = tables.facts(arrivals.jobs, log)
-    made = tables.build(arrivals.jobs, found, nodes, _virtual_clusters(scenario, arrivals.jobs, nodes))
-    rows = _metric_rows(scenario, arrivals.jobs, found, log, nodes)
+    steps = tables.steps(found)
+    made = tables.build(arrivals.jobs, found, steps, nodes, _virtual_clusters(scenario, arrivals.jobs, nodes))
+    _check_gpu_time(found, steps)
+    rows = _metric_rows(scenario, made, found, steps, log)
     never = int((~found.submitted).sum())
     notes = (f"{never:,} jobs would have been submitted after the end of the run.",) if never else ()
     used_seed = scenario.seed if seed is None else seed
@@ -135,23 +138,22 @@ def _meets(objective: Objective, value: float) -> bool:
 
 
 def _metric_rows(
-    scenario: Scenario, arrivals: pl.DataFrame, found: tables.Facts, log: Log, nodes: pl.DataFrame
+    scenario: Scenario, made: tables.Tables, found: tables.Facts, steps: metrics.Steps, log: Log
 ) -> list[Row]:
     """Every metric of the run, then of each tenant by name, then of each size class, smallest first."""
-    gpus = int(nodes["gpus"].sum())
+    node_gpus = made["nodes"]["gpus"].to_numpy()
+    gpus = int(node_gpus.sum())
     window = Window(float(scenario.warm_up), found.end_s)
-    steps = tables.steps(found)
-    _check_gpu_time(found, steps)
     jobs = replace(found.jobs, fairness=metrics.finish_time_fairness(found.jobs, steps, gpus))
-    measured = found.submitted & (jobs.submit_s >= window.from_s)
-    counted = jobs.take(measured)
-    tenants, codes = _codes(arrivals["tenant"].filter(pl.Series(measured)))
+    jobs = jobs.take(found.submitted)
+    counted = jobs.take(jobs.submit_s >= window.from_s)
+    tenants, codes = _codes(made["jobs"].filter(pl.col("submit_s") >= window.from_s)["tenant"])
     weights = {tenant.name: tenant.weight for tenant in scenario.tenants}
-    stranded_gpu_s = metrics.stranded(found.pieces, nodes["gpus"].to_numpy(), window)
+    stranded_gpu_s = metrics.stranded(found.pieces, node_gpus, window)
     whole: Numbers = {
         **metrics.of_jobs(counted),
         **metrics.of_fleet(found.stays, steps, window, gpus, stranded_gpu_s),
-        **metrics.of_run(jobs.take(found.submitted), counted, gpus),
+        **metrics.of_run(jobs, counted, gpus),
         **metrics.between_tenants(
             counted, codes, np.array([weights.get(name, 1.0) for name in tenants]), found.end_s
         ),

@@ -7,20 +7,22 @@ that was lost, a GPU that was held twice. Such a thing is our bug and stops the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from operator import itemgetter
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from sim import metrics
-from sim.log import CAUSES, RUN_COLUMNS, WAIT_COLUMNS, Log, Outcome, columns
+from sim.log import CAUSES, RUN_COLUMNS, WAIT_COLUMNS, Log, Outcome
 from sim.metrics import Integers, Jobs, Pieces, Stays, Steps
 from sim.statistics import Floats
 
 Tables: TypeAlias = dict[str, pl.DataFrame]
+_Number = TypeVar("_Number", np.int64, np.float64)
 
 NODES: Mapping[str, type[pl.DataType]] = {
     "node": pl.String,
@@ -94,24 +96,28 @@ def facts(arrivals: pl.DataFrame, log: Log) -> Facts:
 
 def _runs(log: Log) -> tuple[Integers, Integers, NDArray[np.float64], list[Sequence[tuple[int, int]]]]:
     """Job, outcome, (start, end, work, lost, restart) and placement of stays, by job, then by time."""
-    found = columns(RUN_COLUMNS, log.runs)
-    job, outcome = (np.array(found[name], dtype=np.int64) for name in ("job", "outcome"))
-    numbers = np.array(
-        [found[name] for name in ("start_s", "end_s", "work_s", "lost_s", "restart_s")], dtype=np.float64
-    )
+    job, outcome = (_column(log.runs, RUN_COLUMNS, name, np.int64) for name in ("job", "outcome"))
+    names = ("start_s", "end_s", "work_s", "lost_s", "restart_s")
+    numbers = np.array([_column(log.runs, RUN_COLUMNS, name, np.float64) for name in names])
     order = np.lexsort((numbers[1], numbers[0], job))
-    placements = found["placement"]
-    return job[order], outcome[order], numbers[:, order], [placements[row] for row in order.tolist()]
+    place = RUN_COLUMNS.index("placement")
+    return job[order], outcome[order], numbers[:, order], [log.runs[row][place] for row in order.tolist()]
 
 
 def _waits(log: Log) -> tuple[Integers, NDArray[np.float64], Integers]:
     """Job, (from, to, causes) and whether it is still queued, of waits, by job, then by time."""
-    found = columns(WAIT_COLUMNS, log.waits)
-    job, still_queued = (np.array(found[name], dtype=np.int64) for name in ("job", "still_queued"))
+    job, still_queued = (_column(log.waits, WAIT_COLUMNS, name, np.int64) for name in ("job", "still_queued"))
     names = ("from_s", "to_s", *(f"{cause}_s" for cause in CAUSES))
-    numbers = np.array([found[name] for name in names], dtype=np.float64).T
-    order = np.lexsort((numbers[:, 0], job))
-    return job[order], numbers[order], still_queued[order]
+    numbers = np.array([_column(log.waits, WAIT_COLUMNS, name, np.float64) for name in names])
+    order = np.lexsort((numbers[0], job))
+    return job[order], numbers[:, order].T, still_queued[order]
+
+
+def _column(
+    rows: Sequence[Sequence[Any]], names: Sequence[str], name: str, kind: type[_Number]
+) -> NDArray[_Number]:
+    """One column of the log, read straight into an array: a million rows make no million objects."""
+    return np.fromiter(map(itemgetter(names.index(name)), rows), dtype=kind, count=len(rows))
 
 
 def _status(jobs: int, stay_job: Integers, outcome: Integers, reasons: Mapping[int, str]) -> Integers:
@@ -223,8 +229,10 @@ def _steps(running: _Spans, queued: _Spans, end_s: float) -> Steps:
     return Steps(times[moved], held, running_jobs, queued_jobs, waiting)
 
 
-def build(arrivals: pl.DataFrame, found: Facts, nodes: pl.DataFrame, clusters: Mapping[str, str]) -> Tables:
-    """All tables of a run. `clusters` is the virtual cluster of each tenant that has one."""
+def build(
+    arrivals: pl.DataFrame, found: Facts, fleet: Steps, nodes: pl.DataFrame, clusters: Mapping[str, str]
+) -> Tables:
+    """All tables of a run. `fleet` are its `steps`; `clusters` has the virtual cluster of tenants in one."""
     ids = arrivals["job_id"]
     visit = _visit(found.stay_job)
     return {
@@ -248,7 +256,9 @@ def build(arrivals: pl.DataFrame, found: Facts, nodes: pl.DataFrame, clusters: M
             }
         ),
         "nodes": nodes,
-        "timeline": _timeline(arrivals, found, nodes, clusters),
+        "timeline": pl.concat(
+            [_level_rows(fleet, None), *_cluster_rows(arrivals, found, nodes, clusters)]
+        ).rechunk(),
     }
 
 
@@ -314,29 +324,32 @@ def _last_nodes(found: Facts, names: pl.Series, count: int) -> pl.Series:
     """The nodes of each job's last stay, separated by blanks; empty text for a job that never ran."""
     last_stay = np.full(count, -1)
     last_stay[found.stay_job] = np.arange(found.stay_job.size)
-    of_last = np.flatnonzero(last_stay[found.stay_job[found.piece_stay]] == found.piece_stay)
-    job = found.stay_job[found.piece_stay[of_last]]
+    job = found.stay_job[found.piece_stay]
+    of_last = last_stay[job] == found.piece_stay
+    job, node = job[of_last], found.pieces.node[of_last]
+    wide = np.bincount(job, minlength=count)[job] > 1
     listed = (
-        pl.DataFrame({"job": job, "node": names.gather(found.pieces.node[of_last])})
+        pl.DataFrame({"job": job[wide], "node": names.gather(node[wide])})
         .group_by("job", maintain_order=True)
         .agg(pl.col("node").str.join(" "))
     )
-    return pl.Series("nodes", [""]).new_from_index(0, count).scatter(listed["job"], listed["node"])
+    nodes = pl.Series("nodes", [""]).new_from_index(0, count).scatter(job[~wide], names.gather(node[~wide]))
+    return nodes.scatter(listed["job"], listed["node"])
 
 
-def _timeline(
+def _cluster_rows(
     arrivals: pl.DataFrame, found: Facts, nodes: pl.DataFrame, clusters: Mapping[str, str]
-) -> pl.DataFrame:
-    """Levels of the whole fleet (no virtual cluster named), then of each virtual cluster by its name."""
-    parts = [_level_rows(steps(found), None)]
+) -> Iterator[pl.DataFrame]:
+    """Levels of each virtual cluster, by name; those of the whole fleet name none."""
     names = nodes["virtual_cluster"].drop_nulls().unique().sort().to_list()
-    if names:
-        own = arrivals["tenant"].replace_strict(dict(clusters), default=None, return_dtype=pl.String)
-        first_piece = np.searchsorted(found.piece_stay, np.arange(found.stay_job.size))
-        ran_in = nodes["virtual_cluster"].gather(found.pieces.node[first_piece])
-        waited_in = own.gather(found.wait_job)
-        parts += [_level_rows(_steps_of(found, ran_in == name, waited_in == name), name) for name in names]
-    return pl.concat(parts).rechunk()
+    if not names:
+        return
+    own = arrivals["tenant"].replace_strict(dict(clusters), default=None, return_dtype=pl.String)
+    first_piece = np.searchsorted(found.piece_stay, np.arange(found.stay_job.size))
+    ran_in = nodes["virtual_cluster"].gather(found.pieces.node[first_piece])
+    waited_in = own.gather(found.wait_job)
+    for name in names:
+        yield _level_rows(_steps_of(found, ran_in == name, waited_in == name), name)
 
 
 def _steps_of(found: Facts, ran: pl.Series, waited: pl.Series) -> Steps:
