@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -506,8 +506,21 @@ def table(columns: Mapping[str, str], rows: Sequence[Sequence[str]]) -> Markup:
     return _table(head, body)
 
 
-def tenants(facts: Facts) -> Markup:
-    """What each tenant got, and how long it waited for it."""
+_TENANT_COLUMNS = {
+    "tenant": "name",
+    "jobs": "n",
+    "GPU h used": "n",
+    "share": "small",
+    "": "n",
+    "quota, GPUs": "n",
+    "mean wait": "n",
+    "95 % within": "n",
+    "preempted": "n",
+}
+
+
+def tenants(facts: Facts, most: int = 40) -> Markup:
+    """What each tenant got, and how long it waited for it; of very many, those that used most."""
     if len(facts.tenants) < 2:
         return Markup("")
     held = facts.accepted.group_by("tenant").agg(
@@ -516,37 +529,22 @@ def tenants(facts: Facts) -> Markup:
         pl.col("preemptions").sum(),
     )
     total = float(held["gpu_s"].sum()) or 1.0
-    given = {tenant.name: tenant for tenant in facts.scenario.tenants}
+    quotas = {tenant.name: tenant.quota for tenant in facts.scenario.tenants if tenant.quota is not None}
+    shown = held.sort(["gpu_s", "tenant"], descending=[True, False]).head(most)
     rows = []
-    for name, jobs, gpu_s, preempted in held.sort(["gpu_s", "tenant"], descending=[True, False]).rows():
-        spec, part = given.get(name), gpu_s / total
-        wait, high = (facts.metric(f"wait_{what}_s", tenant=name) for what in ("mean", "p95"))
-        bar = _stack([(name, part, "kept", f"{name}: {words.percent(part)} of the GPU time used")], 12)
-        rows.append(
-            (
-                name,
-                words.count(jobs),
-                words.significant(gpu_s / 3600.0),
-                bar,
-                words.percent(part),
-                "-" if spec is None or spec.quota is None else words.count(spec.quota),
-                wait.said() if wait else "-",
-                high.said() if high else "-",
-                words.count(preempted),
-            )
-        )
-    columns = {
-        "tenant": "name",
-        "jobs": "n",
-        "GPU h used": "n",
-        "share": "small",
-        "": "n",
-        "quota, GPUs": "n",
-        "mean wait": "n",
-        "95 % within": "n",
-        "preempted": "n",
-    }
-    return captioned("Who got what", _fairness(facts), table(columns, rows))
+    for name, jobs, gpu_s, preempted in shown.rows():
+        share = gpu_s / total
+        bar = _stack([(name, share, "kept", f"{name}: {words.percent(share)} of the GPU time used")], 12)
+        quota = words.count(quotas[name]) if name in quotas else "-"
+        used = (name, words.count(jobs), words.significant(gpu_s / 3600.0), bar, words.percent(share), quota)
+        rows.append((*used, *_tenant_waits(facts, name), words.count(preempted)))
+    more = f" Shown are the {most} of {len(held):,} that used most." if len(held) > most else ""
+    return captioned("Who got what", _fairness(facts) + more, table(_TENANT_COLUMNS, rows))
+
+
+def _tenant_waits(facts: Facts, name: str) -> list[str]:
+    metrics = (facts.metric(f"wait_{what}_s", tenant=name) for what in ("mean", "p95"))
+    return ["-" if metric is None else metric.said() for metric in metrics]
 
 
 def _fairness(facts: Facts) -> str:
@@ -561,14 +559,3 @@ def _fairness(facts: Facts) -> str:
             f"The worst finish-time fairness is {worst.said()} (1: as fast as alone on an equal share)."
         )
     return " ".join(said)
-
-
-FIGURES: Mapping[str, Callable[[Facts], Markup]] = {
-    "gpu_time": gpu_time,
-    "over_time": over_time,
-    "wait_by_size": wait_by_size,
-    "wait_curve": wait_curve,
-    "causes": causes,
-    "heat_map": heat_map,
-    "tenants": tenants,
-}

@@ -4,11 +4,13 @@ import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from sim import run_folder
 from sim.reports import REPORTS, html
 from sim.results import Results
 from tests.unit.report_samples import (
@@ -187,3 +189,16 @@ def test_intervals_and_the_warm_up_are_on_the_page() -> None:
     text = "".join(parsed(rendered(results)).text).replace("\N{NO-BREAK SPACE}", " ")
     assert "between 61 % and 67 %" in text
     assert "submitted in the warm-up of 1 d: simulated, not counted" in text
+
+
+def test_a_run_read_back_from_its_folder_gives_the_same_page(tmp_path: Path) -> None:
+    results = sample()
+    run_folder.write(results, tmp_path / "run")
+    assert rendered(run_folder.read(tmp_path / "run")) == rendered(results)
+
+
+def test_of_very_many_tenants_the_page_shows_those_that_used_most() -> None:
+    jobs = arrivals(2000, tenants=tuple(f"user-{place:03d}" for place in range(500)), every_s=100.0)
+    text = rendered(sample(jobs))
+    assert re.search(r"Shown are the 40 of \d+ that used most", text)
+    assert len(text) < 300_000
