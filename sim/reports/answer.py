@@ -279,7 +279,9 @@ def _objectives(facts: Facts) -> list[str]:
     missed = [objective for objective in facts.objectives if not objective["met"]]
     number = len(facts.objectives)
     if not missed:
-        return ["The objective is met." if number == 1 else f"All {number} objectives are met."]
+        if number == 1:
+            return [f"The objective is met: {objective_text(facts.objectives[0])}."]
+        return [f"All {number} objectives are met."]
     said = "; ".join(objective_text(objective) for objective in missed)
     verb = "is" if len(missed) == 1 else "are"
     which = "The objective" if number == 1 else f"{len(missed)} of {number} objectives"

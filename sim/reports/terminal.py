@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _NONE = "-"
 _MOST_TENANTS = 20
+_MOST_REASONS = 10
 
 
 def render(results: Results, out: Console) -> None:
@@ -167,7 +168,10 @@ def _left_out(facts: Facts) -> Table | None:
         .value_counts(sort=True)
         .rows()
     )
-    rows += [(f"rejected: {reason}", words.count(number)) for reason, number in rejected]
+    rows += [(f"rejected: {reason}", words.count(number)) for reason, number in rejected[:_MOST_REASONS]]
+    if len(rejected) > _MOST_REASONS:
+        others = sum(number for _, number in rejected[_MOST_REASONS:])
+        rows.append((f"rejected for {len(rejected) - _MOST_REASONS} other reasons", words.count(others)))
     warm_up = len(facts.tables["jobs"]) - len(facts.jobs)
     if warm_up:
         rows.append((f"submitted in the warm-up of {words.duration(facts.start_s)}", words.count(warm_up)))

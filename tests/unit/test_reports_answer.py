@@ -95,7 +95,7 @@ def test_an_interval_over_replications_is_told_with_the_value() -> None:
 @pytest.mark.parametrize(
     ("met", "expected"),
     [
-        (True, "The objective is met."),
+        (True, "The objective is met: wait_p95_s of vision is 2 h, wanted at most 3 h."),
         (False, "The objective is missed: wait_p95_s of vision is 2 h, wanted at most 1 h."),
     ],
 )
@@ -104,7 +104,7 @@ def test_an_objective_is_told_with_what_was_reached(met: bool, expected: str) ->
     objective = {
         "metric": "wait_p95_s",
         "tenant": "vision",
-        "at_most": HOUR,
+        "at_most": 3 * HOUR if met else HOUR,
         "at_least": None,
         "value": 2 * HOUR,
         "unit": "s",
@@ -153,3 +153,14 @@ def test_a_fleet_in_which_hardly_anybody_waits_is_said_to_be_big_enough_nearly_a
     assert said[0] == "The fleet was big enough nearly all the time: only 4.8 % of 21 jobs had to wait."
     assert said[2] == "95 % of jobs started at once, the longest wait was 1 min, and the mean wait is 2.9 s."
     assert "binds" not in said[-1]
+
+
+def test_several_objectives_are_counted() -> None:
+    scenario = sample(
+        objectives=[{"metric": "occupancy", "at_least": 0.5}, {"metric": "occupancy", "at_least": 0.6}]
+    )
+    assert "All 2 objectives are met." in sentences(scenario)
+    missing = sample(
+        objectives=[{"metric": "occupancy", "at_least": 0.5}, {"metric": "occupancy", "at_least": 0.9}]
+    )
+    assert "1 of 2 objectives is missed: occupancy is 64 %, wanted at least 90 %." in sentences(missing)

@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 
+import polars as pl
 import pytest
 from rich.console import Console
 
@@ -72,3 +73,11 @@ def test_a_missed_objective_stands_out() -> None:
 
 def test_jobs_of_the_warm_up_are_counted_as_left_out() -> None:
     assert "submitted in the warm-up of 1 d" in printed(sample(warm_up=86400.0), 120)
+
+
+def test_very_many_reasons_of_rejection_are_cut_and_counted() -> None:
+    results = rejecting(sample(arrivals(100)))
+    reasons = pl.format("asks for {} GPUs too many", pl.int_range(pl.len()) % 25)
+    jobs = results.tables["jobs"].with_columns(reasons.alias("reason"))
+    text = printed(replace(results, tables={**results.tables, "jobs": jobs}), 120)
+    assert "rejected for 15 other reasons" in text
