@@ -17,15 +17,12 @@ import simpy
 
 from sim.job import Job
 from sim.log import Log, Outcome
-from sim.partition import Request
-from sim.scheduler import Desk, SchedulerSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    import polars as pl
+    from collections.abc import Callable, Iterator, Sequence
 
     from sim.partition import Shape
+    from sim.scheduler import Desk
     from sim.tenancy import Account
 
 ENDS: Final = 0
@@ -110,7 +107,9 @@ class Simulation:
                 self.log.rejections.append((index, venue.refusal))
             else:
                 work_s, estimate_s = self.durations_s[index], self.estimates_s[index]
-                job = Job(index, now_s, work_s, estimate_s, self.priorities[index], venue.account, venue.shape)
+                job = Job(
+                    index, now_s, work_s, estimate_s, self.priorities[index], venue.account, venue.shape
+                )
                 venue.desk.submit(job)
                 self._touched[venue.desk] = None
             index += 1
@@ -208,7 +207,9 @@ class Simulation:
         log = self.log
         last_s = max((run[2] for run in log.runs), default=0.0)
         end_s = log.end_s = last_s if horizon_s is None else horizon_s
-        running = {a.job.index: a.job for a in self.clock.pending() if isinstance(a, Alarm) and a.job and a.job.site}
+        running = {
+            a.job.index: a.job for a in self.clock.pending() if isinstance(a, Alarm) and a.job and a.job.site
+        }
         for _, job in sorted(running.items()):
             self._desk(job).partition.stop(job, end_s, Outcome.CENSORED)
         for desk in dict.fromkeys(venue.desk for venue in self.venues):

@@ -445,7 +445,12 @@ def _split(marks: Marks, shape: Shape, now_s: float, total_s: float) -> Split:
     """A wait by cause, from what the shape had waited when the job joined and what it has waited now."""
     (capacity_s, fragmentation_s, quota_s, order_s), cause, elapsed_s = marks
     waited_s = shape.waited_s
-    parts = [waited_s[0] - capacity_s, waited_s[1] - fragmentation_s, waited_s[2] - quota_s, waited_s[3] - order_s]
+    parts = [
+        waited_s[0] - capacity_s,
+        waited_s[1] - fragmentation_s,
+        waited_s[2] - quota_s,
+        waited_s[3] - order_s,
+    ]
     parts[cause] -= elapsed_s
     parts[shape.cause] += now_s - shape.since_s
     largest = parts.index(max(parts))

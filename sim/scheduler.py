@@ -43,7 +43,8 @@ class EstimateSpec(Part):
     )
     factor: float = Field(1.0, gt=0, description="the estimate is multiplied by this")
     on_overrun: Literal["extend", "kill"] = Field(
-        "extend", description="a job that outlives its estimate goes on, or is killed as at a wall-clock limit"
+        "extend",
+        description="a job that outlives its estimate goes on, or is killed as at a wall-clock limit",
     )
 
 

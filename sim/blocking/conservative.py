@@ -131,7 +131,9 @@ class ConservativeQueue:
         """Plan the fresh jobs, start those whose promised time has come."""
         del fresh, freed
         partition = self.partition
-        late = [job for (end_s, *_), job in partition.running.irange(maximum=((now_s, np.inf),)) if end_s <= now_s]
+        late = [
+            job for (end_s, *_), job in partition.running.irange(maximum=((now_s, np.inf),)) if end_s <= now_s
+        ]
         if late:
             self._plan_again(now_s, late[0])
         elif partition.surprised:
@@ -146,7 +148,9 @@ class ConservativeQueue:
         for job in sorted(self.unplanned, key=lambda job: (key(job), job.index)):
             self._promise(job)
         self.unplanned.clear()
-        for plan in sorted(self.plans.values(), key=lambda plan: (plan.start_s, key(plan.job), plan.job.index)):
+        for plan in sorted(
+            self.plans.values(), key=lambda plan: (plan.start_s, key(plan.job), plan.job.index)
+        ):
             if plan.start_s > now_s:
                 break
             del self.plans[plan.job.index]

@@ -177,7 +177,9 @@ class EasyQueue:
             return
         lines = self._roomy(self.lines)
         while lines:
-            found = [entry for shape in lines if (entry := self._candidate(shape, promise, now_s)) is not None]
+            found = [
+                entry for shape in lines if (entry := self._candidate(shape, promise, now_s)) is not None
+            ]
             if not found:
                 return
             job = self._first_of(found)[2]

@@ -41,4 +41,3 @@ class Blocking(Part):
     def queue(self, partition: Partition) -> Queue:
         """An empty queue for a partition."""
         raise NotImplementedError
-

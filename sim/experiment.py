@@ -1,0 +1,66 @@
+"""Running a scenario: once, or several times with different random numbers, on one core or on all."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sim import results, site, workloads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sim.results import Results
+    from sim.scenario import Scenario
+
+Progress = "Callable[[int, int], None]"
+
+
+def run(
+    scenario: Scenario,
+    folder: Path,
+    seed: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Results:
+    """Play one replication. Paths in the scenario are relative to the folder; progress is (jobs arrived, jobs)."""
+    used_seed = scenario.seed if seed is None else seed
+    arrivals = workloads.generate(scenario.workloads, used_seed, scenario.horizon, folder)
+    count = arrivals.jobs.height
+    tell = None if on_progress is None else lambda arrived: on_progress(arrived, count)
+    log = site.simulate(scenario, arrivals.jobs, tell)
+    return results.from_log(scenario, arrivals, log, site.nodes(scenario), used_seed)
+
+
+def replicate(
+    scenario: Scenario,
+    folder: Path,
+    replications: int,
+    workers: int = 1,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Results:
+    """Play replications with the seeds that follow the scenario's, and join them; equal whatever the workers.
+
+    Progress is (replications done, replications), or that of the jobs when there is one replication.
+    """
+    if replications == 1:
+        return run(scenario, folder, on_progress=on_progress)
+    seeds = range(scenario.seed, scenario.seed + replications)
+    done: list[Results] = []
+    one = partial(run, scenario, folder)
+    if workers == 1:
+        for result in map(one, seeds):
+            done.append(result)
+            _tell(on_progress, len(done), replications)
+    else:
+        with ProcessPoolExecutor(min(workers, replications)) as pool:
+            for result in pool.map(one, seeds):
+                done.append(result)
+                _tell(on_progress, len(done), replications)
+    return results.combine(done)
+
+
+def _tell(on_progress: Callable[[int, int], None] | None, done: int, count: int) -> None:
+    if on_progress is not None:
+        on_progress(done, count)

@@ -1,0 +1,197 @@
+"""From what the user described to what the engine plays: pools of nodes, desks, and where each request goes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from sim.cluster import Pool
+from sim.engine import Simulation, Venue
+from sim.errors import PlanError
+from sim.log import Log
+from sim.partition import Request
+from sim.scheduler import Desk, EstimateSpec, desk
+from sim.tenancy import Account
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sim import fleet
+    from sim.scenario import Scenario
+
+REQUEST = ("tenant", "gpus", "nodes", "gpu_kind", "cpus", "memory_bytes")
+"""Columns of the arrivals that decide where a job can run."""
+
+
+def simulate(scenario: Scenario, jobs: pl.DataFrame, on_progress: Callable[[int], None] | None = None) -> Log:
+    """Play the jobs on the scenario's fleet until the last has left, or until the horizon."""
+    log = Log()
+    simulation = prepare(scenario, jobs, log)
+    simulation.on_progress = on_progress
+    return simulation.run(scenario.horizon)
+
+
+def prepare(scenario: Scenario, jobs: pl.DataFrame, log: Log) -> Simulation:
+    """The simulation, ready to run. PlanError where the scheduler cannot serve what the jobs ask for."""
+    _check_host_demand(scenario, jobs)
+    requests = jobs.select(REQUEST).unique(maintain_order=True).with_row_index("code")
+    codes = jobs.select(REQUEST).join(
+        requests, on=REQUEST, how="left", nulls_equal=True, maintain_order="left"
+    )["code"]
+    desks = _Desks(scenario, log)
+    spec = scenario.scheduler.estimates
+    return Simulation(
+        venues=[desks.venue(row) for row in requests.iter_rows(named=True)],
+        codes=codes.to_list(),
+        submits_s=jobs["submit_s"].to_list(),
+        durations_s=jobs["duration_s"].to_list(),
+        estimates_s=estimates_s(jobs, spec).tolist(),
+        priorities=jobs["priority"].to_list(),
+        log=log,
+        kill_at_estimate=spec.on_overrun == "kill",
+    )
+
+
+def estimates_s(jobs: pl.DataFrame, spec: EstimateSpec) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """What the scheduler believes each job takes; a job without a stated limit is estimated exactly."""
+    believed = pl.col("duration_s") if spec.source == "exact" else pl.coalesce("estimate_s", "duration_s")
+    return jobs.select(believed.cast(pl.Float64) * spec.factor).to_series().to_numpy()
+
+
+def nodes(scenario: Scenario) -> pl.DataFrame:
+    """Every node of the fleet in the order of the indices that placements use."""
+    rows = [
+        (
+            f"{pool.name}-{n:0{len(str(pool.nodes - 1))}d}",
+            pool,
+            f"{pool.name}-rack-{n // pool.nodes_per_rack}",
+        )
+        for pool in scenario.fleet.pools
+        for n in range(pool.nodes)
+    ]
+    return pl.DataFrame(
+        {
+            "node": [name for name, _, _ in rows],
+            "pool": [pool.name for _, pool, _ in rows],
+            "gpu": [pool.gpu for _, pool, _ in rows],
+            "gpus": [pool.gpus_per_node for _, pool, _ in rows],
+            "rack": [rack for _, _, rack in rows],
+            "virtual_cluster": [pool.virtual_cluster for _, pool, _ in rows],
+        },
+        schema_overrides={"gpu": pl.String, "virtual_cluster": pl.String, "gpus": pl.Int64},
+    )
+
+
+@dataclass(slots=True)
+class _Desks:
+    """The desk of each virtual cluster, and of the nodes that belong to none."""
+
+    scenario: Scenario
+    log: Log
+    desks: dict[str | None, Desk] = field(init=False)
+    accounts: dict[str, Account] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        pools: dict[str | None, list[Pool]] = {}
+        first = 0
+        for spec in self.scenario.fleet.pools:
+            pools.setdefault(spec.virtual_cluster, []).append(_pool(spec, first))
+            first += spec.nodes
+        self.accounts = {tenant.name: _account(tenant) for tenant in self.scenario.tenants}
+        self.desks = {
+            name: desk(
+                self.scenario.scheduler, name or "shared", members, self.log, self._accounts_in(name, pools)
+            )
+            for name, members in pools.items()
+        }
+
+    def _accounts_in(self, cluster: str | None, pools: Mapping[str | None, object]) -> list[Account]:
+        tenants = self.scenario.tenants
+        return [
+            self.accounts[t.name] for t in tenants if _cluster_of(t.name, t.virtual_cluster, pools) == cluster
+        ]
+
+    def venue(self, row: Mapping[str, object]) -> Venue:
+        """Where a request goes, or why it cannot go anywhere."""
+        tenant = str(row["tenant"])
+        stated = next((t.virtual_cluster for t in self.scenario.tenants if t.name == tenant), None)
+        cluster = _cluster_of(tenant, stated, self.desks)
+        account = self.accounts.setdefault(tenant, Account(tenant))
+        home = self.desks.get(cluster)
+        if home is None:
+            return Venue(
+                next(iter(self.desks.values())), account, None, f"tenant {tenant} has no virtual cluster"
+            )
+        request = _request(row)
+        shape = home.partition.shape(request, account)
+        if shape is None:
+            return Venue(home, account, None, _refusal(request, home))
+        if request.gpus > account.limit_gpus:
+            return Venue(home, account, None, f"asks for more GPUs than tenant {tenant} may ever hold")
+        return Venue(home, account, shape)
+
+
+def _cluster_of(tenant: str, stated: str | None, clusters: Mapping[str | None, object]) -> str | None:
+    """The virtual cluster of a tenant: the one stated, else the one of its own name, else the shared nodes."""
+    if stated is not None:
+        return stated
+    return tenant if tenant in clusters else None
+
+
+def _pool(spec: fleet.Pool, first_node: int) -> Pool:
+    return Pool(
+        name=spec.name,
+        gpu=spec.gpu or "",
+        nodes=spec.nodes,
+        gpus_per_node=spec.gpus_per_node,
+        first_node=first_node,
+        nodes_per_rack=spec.nodes_per_rack,
+        nodes_per_domain=max(1, spec.scale_up_gpus // spec.gpus_per_node),
+        cpus_per_node=math.inf if spec.cpus_per_node is None else spec.cpus_per_node,
+        memory_bytes_per_node=math.inf if spec.memory_per_node is None else spec.memory_per_node,
+    )
+
+
+def _account(tenant: fleet.Tenant) -> Account:
+    if tenant.quota is None:
+        return Account(tenant.name, tenant.weight)
+    beyond = math.inf if tenant.borrow == "unlimited" else tenant.borrow
+    return Account(tenant.name, tenant.weight, tenant.quota, tenant.quota + beyond)
+
+
+def _request(row: Mapping[str, object]) -> Request:
+    values = {name: row[name] for name in REQUEST[1:]}
+    return Request(
+        gpus=int(str(values["gpus"])),
+        nodes=None if values["nodes"] is None else int(str(values["nodes"])),
+        gpu_kind=None if values["gpu_kind"] is None else str(values["gpu_kind"]),
+        cpus=float(str(values["cpus"] or 0.0)),
+        memory_bytes=float(str(values["memory_bytes"] or 0.0)),
+    )
+
+
+def _refusal(request: Request, home: Desk) -> str:
+    """Why no pool of a partition could ever hold a request."""
+    partition = home.partition
+    if request.gpu_kind is not None and all(pool.gpu != request.gpu_kind for pool in partition.pools):
+        return f"asks for GPUs of kind {request.gpu_kind}, which {partition.name} does not have"
+    if all(request.gpus > pool.gpus for pool in partition.pools):
+        return f"asks for more GPUs than any pool of {partition.name} has"
+    if request.cpus or request.memory_bytes:
+        return f"asks for more GPUs, cores or memory a node than any pool of {partition.name} has"
+    return f"asks for a number of nodes that no pool of {partition.name} can give"
+
+
+def _check_host_demand(scenario: Scenario, jobs: pl.DataFrame) -> None:
+    """Promises to everybody are planned on GPUs alone."""
+    limited = any(p.cpus_per_node is not None or p.memory_per_node is not None for p in scenario.fleet.pools)
+    demands = jobs["cpus"].fill_null(0).sum() + jobs["memory_bytes"].fill_null(0).sum()
+    if limited and demands and scenario.scheduler.blocking.kind == "conservative":
+        raise PlanError(
+            'blocking "conservative" plans GPUs only, but these jobs state cores or memory and the nodes limit them; '
+            'use "easy", or leave cpus_per_node and memory_per_node out of the fleet'
+        )
