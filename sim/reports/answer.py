@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from sim.reports import words
 from sim.reports.facts import Facts, Metric
 
@@ -250,15 +248,16 @@ def _unfinished(facts: Facts) -> list[str]:
     return said
 
 
-def _rejections(facts: Facts) -> list[str]:
+def _rejections(facts: Facts, most: int = 3) -> list[str]:
     """Jobs that could never have started, by reason."""
-    rejected = facts.jobs.filter(pl.col("status") == "rejected")
-    if rejected.is_empty():
+    number = facts.with_status("rejected")
+    if not number:
         return []
-    reasons = rejected["reason"].fill_null("no reason given").value_counts(sort=True).head(3).rows()
-    said = words.listed([f"{reason} ({number:,})" for reason, number in reasons])
+    said = [f"{reason} ({jobs:,})" for reason, jobs in facts.rejections[:most]]
+    rest = sum(jobs for _, jobs in facts.rejections[most:])
+    said += [f"other reasons ({rest:,})"] if rest else []
     return [
-        f"{words.count(len(rejected), 'job')} {'was' if len(rejected) == 1 else 'were'} rejected: {said}."
+        f"{words.count(number, 'job')} {'was' if number == 1 else 'were'} rejected: {words.listed(said)}."
     ]
 
 

@@ -158,6 +158,15 @@ class Facts:
         """Share of the accepted jobs that never waited."""
         return float((self.accepted["wait_s"] == 0.0).sum()) / max(len(self.accepted), 1)
 
+    @cached_property
+    def rejections(self) -> list[tuple[str, int]]:
+        """Reasons for which jobs were rejected, with their numbers, most frequent first."""
+        rejected = self.jobs.filter(pl.col("status") == "rejected").select(
+            pl.col("reason").fill_null("no reason given")
+        )
+        counted = rejected.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
+        return [(str(reason), int(number)) for reason, number in counted.rows()]
+
     def with_status(self, *statuses: str) -> int:
         """How many counted jobs ended in one of these states."""
         return int(self.jobs["status"].is_in(statuses).sum())

@@ -376,8 +376,12 @@ def heat_map(facts: Facts) -> Markup:
     names, row_of_node, gpus = heat_rows(facts.tables["nodes"])
     held = (
         facts.tables["placements"]
-        .join(facts.tables["runs"].select("job_id", "run", "start_s", "end_s"), on=["job_id", "run"])
-        .join(row_of_node, on="node")
+        .join(
+            facts.tables["runs"].select("job_id", "run", "start_s", "end_s"),
+            on=["job_id", "run"],
+            maintain_order="left",
+        )
+        .join(row_of_node, on="node", maintain_order="left")
     )
     if held.is_empty() or facts.start_s >= facts.end_s:
         return Markup("")

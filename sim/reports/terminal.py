@@ -162,12 +162,7 @@ def _objectives(facts: Facts) -> Table | None:
 def _left_out(facts: Facts) -> Table | None:
     """What is not in the numbers, and why."""
     rows = [(reason, words.count(number)) for reason, number in facts.left_out.items() if number]
-    rejected = (
-        facts.jobs.filter(pl.col("status") == "rejected")["reason"]
-        .fill_null("rejected")
-        .value_counts(sort=True)
-        .rows()
-    )
+    rejected = facts.rejections
     rows += [(f"rejected: {reason}", words.count(number)) for reason, number in rejected[:_MOST_REASONS]]
     if len(rejected) > _MOST_REASONS:
         others = sum(number for _, number in rejected[_MOST_REASONS:])
