@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sim import results, site, workloads
+from sim import results, staging, workloads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +29,8 @@ def run(
     arrivals = workloads.generate(scenario.workloads, used_seed, scenario.horizon, folder)
     count = arrivals.jobs.height
     tell = None if on_progress is None else lambda arrived: on_progress(arrived, count)
-    log = site.simulate(scenario, arrivals.jobs, tell)
-    return results.from_log(scenario, arrivals, log, site.nodes(scenario), used_seed)
+    log = staging.simulate(scenario, arrivals.jobs, tell)
+    return results.from_log(scenario, arrivals, log, staging.nodes(scenario), used_seed)
 
 
 def replicate(
