@@ -190,7 +190,8 @@ def wait_by_size(facts: Facts) -> Markup:
     most = max((facts.value("wait_p99_s", size_class=size) for size in rows), default=0.0)
     if most <= 0.0:
         return Markup("")
-    axis = svg.log_time_axis(1.0, max(most, 10.0))
+    least = min(facts.value("wait_p50_s", size_class=size) for size in rows)
+    axis = svg.log_time_axis(max(1.0, least), max(most, 10.0))
     body = [_wait_row(facts, axis, "all jobs", None), *(_wait_row(facts, axis, size, size) for size in rows)]
     marks = element("svg", svg.time_marks(axis, every=2), class_="axis", width="100%", height=20)
     head = element(
@@ -204,7 +205,7 @@ def wait_by_size(facts: Facts) -> Markup:
     )
     caption = (
         "Dot: half of the jobs waited no longer. Thick end: 95 % waited no longer. Thin end: 99 %. "
-        "Logarithmic; a wait under a second lies at the left edge."
+        "Logarithmic; what is shorter lies at the left edge."
     )
     return captioned("How long jobs waited, by size", caption, _table(head, body))
 
