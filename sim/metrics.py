@@ -173,7 +173,7 @@ def by_group(jobs: Jobs, groups: Integers) -> Iterator[tuple[int, Numbers]]:
     order = np.argsort(groups, kind="stable")
     ordered = jobs.take(order)
     codes, begins = np.unique(groups[order], return_index=True)
-    ends = np.append(begins[1:], groups.size)
+    ends = np.append(begins, groups.size)[1:]
     for code, begin, end in zip(codes.tolist(), begins.tolist(), ends.tolist(), strict=True):
         yield code, of_jobs(ordered.take(slice(begin, end)))
 

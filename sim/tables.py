@@ -175,12 +175,13 @@ def check(found: Facts) -> None:
     _equal(
         "uses of a stay", stays.work_s + stays.lost_s + stays.restart_s, stays.end_s - stays.start_s, slack_s
     )
+    slacks_s = slack_s * (1.0 + np.bincount(found.stay_job, minlength=jobs.status.size))
     worked_s = np.bincount(found.stay_job, stays.work_s, jobs.status.size)
-    visits = 1.0 + np.bincount(found.stay_job, minlength=jobs.status.size)
-    _equal("work of done jobs", worked_s[jobs.done], jobs.duration_s[jobs.done], slack_s * visits[jobs.done])
-    here = found.submitted & (jobs.status != metrics.REJECTED)
+    _equal("work of done jobs", worked_s, np.where(jobs.done, jobs.duration_s, worked_s), slacks_s)
+    present_s = jobs.wait_s + jobs.run_s
     life_s = np.where(np.isnan(jobs.end_s), found.end_s, jobs.end_s) - jobs.submit_s
-    _equal("lives of jobs", (jobs.wait_s + jobs.run_s)[here], life_s[here], (slack_s * visits)[here])
+    lived = found.submitted & (jobs.status != metrics.REJECTED)
+    _equal("lives of jobs", present_s, np.where(lived, life_s, present_s), slacks_s)
     held = np.bincount(found.piece_stay, found.pieces.gpus, stays.gpus.size)
     _equal("GPUs of a gang", held, stays.gpus, 0.0)
 
