@@ -79,7 +79,7 @@ def is_overloaded(facts: Facts) -> bool:
 
 def binding_cause(facts: Facts) -> str | None:
     """The cause of most of the waiting; None when nobody waited."""
-    return next(iter(facts.causes), None)
+    return next(iter(facts.cause_shares), None)
 
 
 def _all_rejected(facts: Facts) -> str:
@@ -91,7 +91,7 @@ def _all_rejected(facts: Facts) -> str:
 
 def _verdict(facts: Facts) -> list[str]:
     """Was the fleet big enough, in one sentence, or two when it was not."""
-    jobs = words.count(len(facts.accepted), "job")
+    jobs = words.count(len(facts.accepted), "job") + _of_the_first(facts)
     if is_overloaded(facts):
         return [_too_small(facts), *_never_started(facts)]
     if facts.with_status("done", "timed_out") == 0:
@@ -129,7 +129,14 @@ def _never_started(facts: Facts) -> list[str]:
     if not queued:
         return []
     share, were = words.percent(queued / len(facts.accepted)), "was" if queued == 1 else "were"
-    return [f"When the run ended, {words.count(queued, 'job')} ({share}) {were} still in the queue."]
+    return [
+        f"When the run ended, {words.count(queued, 'job')}{_of_the_first(facts)} ({share}) {were} still in the queue."
+    ]
+
+
+def _of_the_first(facts: Facts) -> str:
+    """What a count of jobs is of when the run was replicated: the tables are those of the first."""
+    return " of the first replication" if facts.replicated else ""
 
 
 def _span(facts: Facts) -> str:
@@ -158,7 +165,7 @@ def _waits(facts: Facts) -> list[str]:
         return []
     average = f"the mean wait is {mean.said()}."
     if middle.value == 0.0:
-        at_once = f"{words.percent(facts.started_at_once)} of jobs started at once"
+        at_once = f"{words.percent(facts.started_at_once)} of jobs{_of_the_first(facts)} started at once"
         if high.value == 0.0:
             longest = words.duration(float(facts.accepted["wait_s"].max() or 0.0))  # type: ignore[arg-type]
             return [f"{at_once}, the longest wait was {longest}, and {average}"]
@@ -193,14 +200,15 @@ def _contrast(heading: str, waits: dict[str, Metric]) -> str:
 
 def _causes(facts: Facts) -> list[str]:
     """Why jobs waited, the binding cause first."""
-    shares = [(cause, share) for cause, share in facts.causes.items() if share > 0.0]
-    if not shares:
+    if not facts.cause_shares:
         return []
-    (first, most), rest = shares[0], [item for item in shares[1:] if item[1] >= _WORTH_A_WORD]
-    others = [f"{words.percent(share)} because {_BECAUSE[cause]}" for cause, share in rest]
-    if words.percent(most) == "100 %":
+    (first, most), *rest = facts.cause_shares.items()
+    if words.percent(most.value) == "100 %":
         return [f"All of the waiting was because {_BECAUSE[first]}."]
-    sentence = f"{words.percent(most)} of the waiting was because {_BECAUSE[first]}"
+    others = [
+        f"{share.said()} because {_BECAUSE[cause]}" for cause, share in rest if share.value >= _WORTH_A_WORD
+    ]
+    sentence = f"{most.said()} of the waiting was because {_BECAUSE[first]}"
     return [f"{sentence}, {words.listed(others)}." if others else f"{sentence}."]
 
 
@@ -234,7 +242,7 @@ def _unfinished(facts: Facts) -> list[str]:
         states = [
             f"{number:,} {state}" for number, state in ((running, "running"), (queued, "queued")) if number
         ]
-        cut = words.count(running + queued, "job")
+        cut = words.count(running + queued, "job") + _of_the_first(facts)
         bound = ", so waits are lower bounds" if queued else ""
         said.append(f"{cut} had not finished when the run ended ({' and '.join(states)}){bound}.")
     if killed:

@@ -6,7 +6,7 @@ may carry an interval over replications), and otherwise a sum over the tables.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -154,6 +154,20 @@ class Facts:
         return dict(sorted(totals.items(), key=lambda item: -item[1]))
 
     @cached_property
+    def cause_shares(self) -> dict[str, Metric]:
+        """Share of all waiting by cause as the summary has it, over all replications; the largest first."""
+        found = {cause: self.metric(f"cause_{cause}_share") for cause in CAUSES}
+        shares = {
+            cause: metric for cause, metric in found.items() if metric is not None and metric.value > 0.0
+        }
+        return dict(sorted(shares.items(), key=lambda item: -item[1].value))
+
+    @cached_property
+    def replicated(self) -> bool:
+        """Whether the metrics are means of several runs, while the tables are those of the first."""
+        return len(self.results.seeds) > 1
+
+    @cached_property
     def started_at_once(self) -> float:
         """Share of the accepted jobs that never waited."""
         return float((self.accepted["wait_s"] == 0.0).sum()) / max(len(self.accepted), 1)
@@ -194,8 +208,13 @@ def _metrics(summary: Mapping[str, Any]) -> dict[tuple[str, str | None, str | No
     for row in summary["metrics"]:
         if row["value"] is None:
             continue
-        interval = tuple(row["interval"]) if row.get("interval") else None
+        interval = _interval(row["interval"])
         found[row["name"], row["tenant"], row["size_class"]] = Metric(
             row["name"], float(row["value"]), str(row["unit"]), interval
         )
     return found
+
+
+def _interval(ends: Sequence[float] | None) -> tuple[float, float] | None:
+    """An interval without its part below 0, where no metric can lie."""
+    return None if ends is None else (max(0.0, ends[0]), max(0.0, ends[1]))

@@ -32,7 +32,7 @@ def percent(fraction: float) -> str:
         return "over 99.9 %"
     if points in (0.0, 100.0):
         return f"{points:.0f} %"
-    return f"{points:.1f} %" if points < 10.0 or 99.0 <= points < 100.0 else f"{points:,.0f} %"
+    return f"{points:.1f} %" if points < 9.95 or 99.0 <= points < 100.0 else f"{points:,.0f} %"
 
 
 def duration(seconds: float) -> str:

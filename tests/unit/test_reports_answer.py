@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
-import polars as pl
 import pytest
 
 from sim.reports.answer import sentences
+from sim.results import combine
 from tests.unit.report_samples import (
     HOUR,
+    arrivals,
     bare,
     jobs_of,
     rejecting,
@@ -114,11 +115,10 @@ def test_an_objective_is_told_with_what_was_reached(met: bool, expected: str) ->
 
 
 def test_waiting_for_other_reasons_than_size_does_not_ask_for_more_gpus() -> None:
-    results = two_jobs_on_one_node()
-    jobs = results.tables["jobs"].with_columns(
-        pl.col("wait_capacity_s").alias("wait_quota_s"), pl.col("wait_quota_s").alias("wait_capacity_s")
+    results = with_metric(two_jobs_on_one_node(), "offered_load", value=0.5)
+    results = with_metric(
+        with_metric(results, "cause_capacity_share", value=0.0), "cause_quota_share", value=1.0
     )
-    results = with_metric(replace(results, tables=results.tables | {"jobs": jobs}), "offered_load", value=0.5)
     said = sentences(results)
     assert said[0] == (
         "The fleet had GPUs enough (jobs asked for 50 % of its GPU time), yet 50 % of 2 jobs had to wait, "
@@ -164,3 +164,14 @@ def test_several_objectives_are_counted() -> None:
         objectives=[{"metric": "occupancy", "at_least": 0.5}, {"metric": "occupancy", "at_least": 0.9}]
     )
     assert "1 of 2 objectives is missed: occupancy is 64 %, wanted at least 90 %." in sentences(missing)
+
+
+def test_what_is_counted_in_one_replication_is_said_to_be_of_the_first() -> None:
+    said = sentences(combine([sample(), sample(arrivals(500, seed=8))]))
+    assert "of 494 jobs of the first replication had to wait" in said[0]
+    assert any(sentence.startswith("31 jobs of the first replication had not finished") for sentence in said)
+
+
+def test_an_interval_never_reaches_below_nothing() -> None:
+    said = sentences(with_metric(sample(), "wait_mean_s", interval=[-600.0, 4500.0]))
+    assert any("(95 % interval 0 s to 1 h 15 min)" in sentence for sentence in said)
