@@ -129,9 +129,8 @@ def _never_started(facts: Facts) -> list[str]:
     if not queued:
         return []
     share, were = words.percent(queued / len(facts.accepted)), "was" if queued == 1 else "were"
-    return [
-        f"When the run ended, {words.count(queued, 'job')}{_of_the_first(facts)} ({share}) {were} still in the queue."
-    ]
+    jobs = words.count(queued, "job") + _of_the_first(facts)
+    return [f"When the run ended, {jobs} ({share}) {were} still in the queue."]
 
 
 def _of_the_first(facts: Facts) -> str:

@@ -6,7 +6,8 @@ may carry an interval over replications), and otherwise a sum over the tables.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -208,13 +209,17 @@ def _metrics(summary: Mapping[str, Any]) -> dict[tuple[str, str | None, str | No
     for row in summary["metrics"]:
         if row["value"] is None:
             continue
-        interval = _interval(row["interval"])
+        interval = _interval(row)
         found[row["name"], row["tenant"], row["size_class"]] = Metric(
             row["name"], float(row["value"]), str(row["unit"]), interval
         )
     return found
 
 
-def _interval(ends: Sequence[float] | None) -> tuple[float, float] | None:
-    """An interval without its part below 0, where no metric can lie."""
-    return None if ends is None else (max(0.0, ends[0]), max(0.0, ends[1]))
+def _interval(row: Mapping[str, Any]) -> tuple[float, float] | None:
+    """An interval without what cannot be: below 0, and above 1 for shares of a whole."""
+    if row["interval"] is None:
+        return None
+    most = 1.0 if row["unit"] == "fraction" and row["name"] != "offered_load" else math.inf
+    low, high = (min(most, max(0.0, end)) for end in row["interval"])
+    return low, high

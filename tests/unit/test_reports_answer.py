@@ -172,6 +172,8 @@ def test_what_is_counted_in_one_replication_is_said_to_be_of_the_first() -> None
     assert any(sentence.startswith("31 jobs of the first replication had not finished") for sentence in said)
 
 
-def test_an_interval_never_reaches_below_nothing() -> None:
+def test_an_interval_never_reaches_below_nothing_or_above_all() -> None:
+    said = sentences(with_metric(sample(), "occupancy", interval=[0.2, 1.1]))
+    assert "64 % (95 % interval 20 % to 100 %)" in said[1]
     said = sentences(with_metric(sample(), "wait_mean_s", interval=[-600.0, 4500.0]))
     assert any("(95 % interval 0 s to 1 h 15 min)" in sentence for sentence in said)
