@@ -10,7 +10,7 @@ import gc
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from heapq import heappush
+from heapq import heapify, heappush
 from typing import TYPE_CHECKING, Final
 
 import simpy
@@ -33,9 +33,23 @@ ARRIVES: Final = 1
 class Clock(simpy.Environment):
     """SimPy's environment with alarms at absolute times, so that no time is rounded by adding a delay to now."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._cancelled = 0
+
     def at(self, time_s: float, order: int, alarm: Alarm) -> None:
         """Ring an alarm at a time; among alarms of one moment the lower order rings first."""
         heappush(self._queue, (time_s, order, next(self._eid), alarm))
+
+    def cancel(self, alarm: Alarm) -> None:
+        """The alarm rings for nobody. Once half of all alarms are such, they are thrown out together."""
+        alarm.job = None
+        alarm.cancelled = True
+        self._cancelled += 1
+        if self._cancelled > 256 and 2 * self._cancelled > len(self._queue):
+            self._queue[:] = [entry for entry in self._queue if not getattr(entry[3], "cancelled", False)]
+            heapify(self._queue)
+            self._cancelled = 0
 
     def pending(self) -> Iterator[simpy.Event]:
         """What has not rung yet, in no particular order."""
@@ -48,6 +62,7 @@ class Alarm(simpy.Event):
     _ok = True
     _value = None
     _defused = False
+    cancelled = False
 
     def __init__(self, action: Callable[[Alarm], None], job: Job | None = None) -> None:
         self.callbacks = [action]  # type: ignore[list-item]  SimPy's own type says any event, this is an alarm
@@ -126,7 +141,7 @@ class Simulation:
         """A run ends: the work is done, or the stated limit is reached."""
         job, now_s = alarm.job, self.clock.now
         if job is not None:
-            _silence(job)
+            self._silence(job, alarm)
             over = self.kill_at_estimate and job.work_left_s > job.remaining_s
             desk = self._desk(job)
             desk.finish(job, now_s, Outcome.TIMED_OUT if over else Outcome.DONE)
@@ -169,7 +184,7 @@ class Simulation:
         partition, clock = desk.partition, self.clock
         if partition.displaced:
             for job in partition.displaced:
-                _silence(job)
+                self._silence(job)
             partition.displaced.clear()
         for job in partition.begun:
             self._set_end(desk, job)
@@ -189,6 +204,13 @@ class Simulation:
         job.alarms = [alarm]
         if desk.partition.ranks_change:
             self._watch_rank(desk, job)
+
+    def _silence(self, job: Job, but: Alarm | None = None) -> None:
+        """What was to happen to a run does not; the alarm that rings now needs no cancelling."""
+        for alarm in job.alarms:
+            if alarm is not but:
+                self.clock.cancel(alarm)
+        job.alarms = []
 
     def _watch_rank(self, desk: Desk, job: Job) -> None:
         at_s = job.started_s + desk.partition.order.changes_after_s(job)
@@ -216,13 +238,6 @@ class Simulation:
             for job in sorted(desk.queue.jobs(), key=lambda job: job.index):
                 if job.marks is not None:
                     desk.partition.leave(job, end_s, still_queued=1)
-
-
-def _silence(job: Job) -> None:
-    """The alarms of a job that lost its GPUs ring for nobody."""
-    for alarm in job.alarms:
-        alarm.job = None
-    job.alarms = []
 
 
 @contextmanager

@@ -153,8 +153,9 @@ class Partition:
         """Whether running jobs can lose their GPUs to waiting ones."""
         self.on_node: defaultdict[int, dict[Job, int]] = defaultdict(dict)
         """Running jobs and their GPUs by node, kept where they can be displaced."""
-        self.loosened: dict[int, None] = {}
-        """Nodes on which more is possible for waiting jobs than when they last found no place."""
+        self.loosened: dict[int, tuple[float, ...] | None] = {}
+        """Nodes on which more is possible for waiting jobs than when they last found no place, with the best rank
+        that runs there where it has been looked up."""
         self.running: SortedList[tuple[tuple[float, ...], Job]] = SortedList()
         self.rank: Callable[[Job, float], tuple[float, ...]] | None = None
         """How running jobs are ranked; None where nobody needs to know."""
@@ -266,10 +267,12 @@ class Partition:
             if self.displaces:
                 for node, gpus in placement:
                     self.on_node[node][job] = gpus
+                    if node in self.loosened:
+                        self.loosened[node] = None
         self.begun.append(job)
 
-    def stop(self, job: Job, now_s: float, outcome: Outcome) -> None:
-        """Free the GPUs of a running job and note what its stay was worth."""
+    def stop(self, job: Job, now_s: float, outcome: Outcome) -> float:
+        """Free the GPUs of a running job and note what its stay was worth; the work that it keeps, in seconds."""
         site = job.site
         if site is None:
             raise AssertionError(f"{job} holds nothing")
@@ -291,18 +294,39 @@ class Partition:
         else:
             kept_s, lost_s, loading_s = self.cost.split(job, now_s, outcome)
         self.log.runs.append((job.index, job.started_s, now_s, outcome, kept_s, lost_s, loading_s, placement))
+        return kept_s
 
     def displace(self, job: Job, now_s: float) -> None:
         """Take the GPUs of a running job and put it back in the queue with what it has saved."""
-        elapsed_s = now_s - job.started_s
-        kept_s, _, _ = self.cost.split(job, now_s, Outcome.PREEMPTED)
-        self.stop(job, now_s, Outcome.PREEMPTED)
-        job.attained_gpu_s += elapsed_s * job.gpus
+        kept_s = self.stop(job, now_s, Outcome.PREEMPTED)
+        job.attained_gpu_s += (now_s - job.started_s) * job.gpus
         job.work_left_s = max(0.0, job.work_left_s - kept_s)
         job.remaining_s = max(0.0, job.remaining_s - kept_s)
         job.restart_s = self.cost.restart_s + self.cost.restart_s_per_gpu * job.gpus
         job.queued_s = now_s
         self.displaced.append(job)
+
+    @property
+    def leftover(self) -> bool:
+        """Whether a node that was loosened has free GPUs now."""
+        return any(
+            pool.free[node - pool.first_node]
+            for node in self.loosened
+            for pool in self.pools
+            if 0 <= node - pool.first_node < pool.nodes
+        )
+
+    def strongest(self, node: int) -> tuple[float, ...]:
+        """The best rank that runs on a loosened node; beyond every rank when nobody does."""
+        best = self.loosened[node]
+        if best is None:
+            ranks = [running.rank for running in self.on_node[node]]
+            best = self.loosened[node] = min(ranks) if ranks else (math.inf,)
+        return best
+
+    def outranks(self, job: Job, now_s: float) -> bool:
+        """Whether a waiting job stands before the weakest of the running ones."""
+        return bool(self.running) and self.order.rank(job, now_s) < self.running[-1][0]
 
     def expected_ends(self, now_s: float) -> Iterator[tuple[float, int, Job]]:
         """Running jobs by expected end. One past its estimate is expected to go on for as long again."""

@@ -43,23 +43,32 @@ def _helped(partition: Partition, job: Job, now_s: float) -> bool:
     order = partition.order
     if partition.reclaims or partition.rule.anywhere or not order.steady:
         return True
-    own: tuple[float, ...] | None = None
+    own = order.rank(job, now_s)
     for pool, gang in job.shape.options:
-        narrowest = gang.parts[-1][0]
-        free, first = pool.free, pool.first_node
+        narrowest, first = gang.parts[-1][0], pool.first_node
         for node in partition.loosened:
-            if not 0 <= node - first < pool.nodes:
-                continue
-            missing = narrowest - free[node - first]
-            if missing > 0:
-                own = own or order.rank(job, now_s)
-                for running, gpus in partition.on_node[node].items():
-                    if running.rank > own:
-                        missing -= gpus
-                        if missing <= 0:
-                            break
+            if 0 <= node - first < pool.nodes and _has_room(partition, pool, node, narrowest, own):
+                return True
+    return False
+
+
+def _has_room(partition: Partition, pool: Pool, node: int, gpus: int, own: tuple[float, ...]) -> bool:
+    """Whether so many GPUs of a node are free or held by jobs of worse rank; stops as soon as that is settled."""
+    missing = gpus - pool.free[node - pool.first_node]
+    if missing <= 0:
+        return True
+    held_for_good = pool.gpus_per_node - gpus
+    if not held_for_good:
+        return own < partition.strongest(node)
+    for running, held in partition.on_node[node].items():
+        if running.rank > own:
+            missing -= held
             if missing <= 0:
                 return True
+        else:
+            held_for_good -= held
+            if held_for_good < 0:
+                return False
     return False
 
 
@@ -70,17 +79,22 @@ def _victims(partition: Partition, job: Job, pool: Pool, gang: Gang, now_s: floa
     pool is tried out on and left as it was.
     """
     fits = partition.rule.fits
-    room = _Room(pool, gang, anywhere=partition.rule.anywhere)
+    if partition.order.steady and not partition.reclaims and not partition.outranks(job, now_s):
+        return []
+    plain = len(gang.parts) == 1 and not gang.local and not gang.needs_host
+    room: _Room | None = None
     tried: list[Job] = []
     for victim in _weaker(partition, job, now_s):
         if victim.site is None or victim.site[0] is not pool:
             continue
         tried.append(victim)
+        if room is None:
+            if plain and _enough_alone(pool, gang, victim.site[2]):
+                return tried
+            room = _Room(pool, gang, anywhere=partition.rule.anywhere)
         if not room.add(victim.site[2]):
             continue
         going = [victim for victim in tried if room.useful(victim)]
-        if len(tried) == 1 and not gang.local and not gang.needs_host:
-            return going
         for each in going:
             _give(each)
         needed = _spare(pool, gang, going, fits) if fits(pool, gang) else []
@@ -89,6 +103,12 @@ def _victims(partition: Partition, job: Job, pool: Pool, gang: Gang, now_s: floa
         if needed:
             return needed
     return []
+
+
+def _enough_alone(pool: Pool, gang: Gang, placement: Placement) -> bool:
+    """Whether a gang that asks for one node fits where a single running job goes."""
+    (width, count), (node, gpus) = gang.parts[0], placement[0]
+    return count == 1 and pool.free[node - pool.first_node] + gpus >= width
 
 
 def _spare(pool: Pool, gang: Gang, going: list[Job], fits: Callable[[Pool, Gang], bool]) -> list[Job]:

@@ -208,7 +208,7 @@ class Desk:
             queue.settle(now_s, fresh, freed=freed)
             if len(displaced) == requeued:
                 return
-            fresh, freed, requeued = displaced[requeued:], True, len(displaced)
+            fresh, freed, requeued = displaced[requeued:], self.partition.leftover, len(displaced)
             self._freed = True
             self._fresh += fresh
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sim.job import Job
+    from sim.line import Entry
     from sim.partition import Partition, Shape
 
 
@@ -50,7 +51,8 @@ class GreedyQueue:
             if fresh:
                 shapes += dict.fromkeys(job.shape for job in fresh if not job.shape.waiting)
         elif len(fresh) == 1:
-            if _head(fresh[0].shape) is fresh[0]:
+            entry = _head(fresh[0].shape)
+            if entry is not None and entry[2] is fresh[0]:
                 self._start_line(fresh[0].shape, now_s)
             return
         else:
@@ -60,21 +62,21 @@ class GreedyQueue:
         elif partition.order.by_tenant:
             self._by_share([shape for shape in shapes if _head(shape) is not None], now_s)
         else:
-            self._in_order([shape for shape in shapes if _head(shape) is not None], now_s)
+            self._in_order(shapes, now_s)
 
     def _start_line(self, shape: Shape, now_s: float) -> None:
         """Start jobs of one shape until one does not fit."""
-        while _head(shape) is not None and self._start(shape, now_s):
+        while (entry := _head(shape)) is not None and self._start(entry, shape, now_s):
             pass
 
     def _in_order(self, shapes: list[Shape], now_s: float) -> None:
         """Start jobs of several shapes by key; a shape is out once its first job does not fit."""
-        heads = [(*shape.line.head(), shape) for shape in shapes]
+        heads = [(entry, shape) for shape in shapes if (entry := _head(shape)) is not None]
         heapify(heads)
         while heads:
-            shape = heads[0][3]
-            if self._start(shape, now_s) and _head(shape) is not None:
-                heapreplace(heads, (*shape.line.head(), shape))
+            entry, shape = heads[0]
+            if self._start(entry, shape, now_s) and (following := _head(shape)) is not None:
+                heapreplace(heads, (following, shape))
             else:
                 heappop(heads)
 
@@ -82,12 +84,12 @@ class GreedyQueue:
         """Start jobs by the share of their tenant, which each start changes."""
         while shapes:
             shape = min(shapes, key=_by_share)
-            if not self._start(shape, now_s) or _head(shape) is None:
+            if not self._start(shape.line.head(), shape, now_s) or _head(shape) is None:
                 shapes.remove(shape)
 
-    def _start(self, shape: Shape, now_s: float) -> bool:
+    def _start(self, entry: Entry, shape: Shape, now_s: float) -> bool:
         """Start the first job of a shape, if it can."""
-        job = shape.line.head()[2]
+        job = entry[2]
         partition = self.partition
         if partition.displaces:
             site = place(partition, job, now_s, known=job.marks is not None)
@@ -119,12 +121,12 @@ def _by_share(shape: Shape) -> tuple[float, int]:
     return (job.account.share, index)
 
 
-def _head(shape: Shape) -> Job | None:
-    """The first job of a shape's line; entries of jobs that have since changed their shape are dropped."""
+def _head(shape: Shape) -> Entry | None:
+    """The first of a shape's line; entries of jobs that have since changed their shape are dropped."""
     line = shape.line
     while line:
-        job = line.head()[2]
-        if job.shape is shape:
-            return job
+        entry = line.head()
+        if entry[2].shape is shape:
+            return entry
         line.pop()
     return None

@@ -48,8 +48,9 @@ class Las(Order):
         A job that sinks at this very moment stands at the tail: those who wait in its new level may displace it.
         """
         if job.site is None:
-            level, first, second = self.key(job)  # type: ignore[misc]  this order's keys are triples
-            return (level, first, second, job.index)
+            if job.queued_s > job.entered_s:
+                return (job.level, -job.queued_s, _joined_s(job), job.index)
+            return (job.level, job.entered_s, 0.0, job.index)
         if job.entered_s == now_s and job.started_s < now_s:
             return (job.level, now_s, 0.0, job.index)
         return (job.level, -math.inf, _joined_s(job), job.index)
