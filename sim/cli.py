@@ -1,0 +1,306 @@
+"""The commands of dcplan: each reads its arguments, calls the house, and prints what comes back.
+
+Heavy imports wait inside the commands, so that --help is quick.
+"""
+
+# ruff: noqa: PLC0415 - imports wait until they are needed
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+import sim
+from sim import cli_output
+from sim.cli_output import Commands
+
+if TYPE_CHECKING:
+    from sim.results import Results
+    from sim.scenario import Scenario
+
+SCENARIO = click.argument("scenario_file", metavar="SCENARIO", type=click.Path(path_type=Path))
+RUN = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+FILE = click.Path(dir_okay=False, path_type=Path)
+SETTINGS = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Lay a value over the scenario; repeatable.",
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(sim.__version__, prog_name="dcplan")
+def main() -> None:
+    """Simulate a GPU data centre: what capacity do its jobs need, and what binds first?"""
+
+
+@main.command()
+@SCENARIO
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("run"),
+    show_default=True,
+    help="Folder for the results.",
+)
+@SETTINGS
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="Seed of the random draws, instead of the scenario's."
+)
+@click.option(
+    "--replications",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Runs with seeds in a row.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes for the replications.",
+)
+@click.option("--force", is_flag=True, help="Replace an earlier run in the folder.")
+@click.option("--perfetto", is_flag=True, help="Add perfetto.json, a timeline for ui.perfetto.dev.")
+@AS_JSON
+def run(
+    scenario_file: Path,
+    out: Path,
+    settings: tuple[str, ...],
+    seed: int | None,
+    replications: int,
+    workers: int,
+    *,
+    force: bool,
+    perfetto: bool,
+    as_json: bool,
+) -> None:
+    """Simulate SCENARIO and report.
+
+    The report is printed, and all results are written to a folder. Exit code 1 says that an objective of
+    the scenario was missed.
+    """
+    from sim import experiment, run_folder, scenario
+
+    if seed is not None:
+        settings = (*settings, f"seed={seed}")
+    wanted = scenario.load(scenario_file, settings)
+    run_folder.check(out, force=force)
+    _note_equal_replications(wanted, replications)
+    with cli_output.progress("simulating") as on_progress:
+        results = experiment.replicate(wanted, scenario_file.parent, replications, workers, on_progress)
+    names = {"report.html": "html"} | ({"perfetto.json": "chrome_trace"} if perfetto else {})
+    run_folder.write(
+        results, out, force=force, extra={name: _rendered(results, names[name]) for name in names}
+    )
+    cli_output.say(f"Results in {out}; to look at: {out / 'report.html'}\n")
+    _print(results, as_json=as_json)
+    if not results.objectives_met:
+        click.get_current_context().exit(cli_output.MISSED)
+
+
+def _note_equal_replications(scenario: Scenario, replications: int) -> None:
+    if replications > 1 and all(workload.kind == "trace" for workload in scenario.workloads):
+        cli_output.say("Nothing in this scenario is random: its replications are equal.")
+
+
+def _rendered(results: Results, report: str) -> str:
+    """A report as text."""
+    import io
+
+    from sim.reports import REPORTS
+
+    text = io.StringIO()
+    REPORTS[report](results, text)
+    return text.getvalue()
+
+
+def _print(results: Results, *, as_json: bool) -> None:
+    from sim.reports import terminal
+
+    if as_json:
+        cli_output.write_json(results.summary)
+        return
+    with cli_output.stdout() as out:
+        terminal.render(results, out)
+
+
+@main.command()
+@SCENARIO
+@click.option("--full", is_flag=True, help="Print the scenario with every default.")
+@SETTINGS
+def validate(scenario_file: Path, settings: tuple[str, ...], *, full: bool) -> None:
+    """Check SCENARIO without running it.
+
+    Every fault is told at once, each with its line and the remedy.
+    """
+    from sim import scenario
+
+    checked = scenario.load(scenario_file, settings)
+    for workload in checked.workloads:
+        path = getattr(workload, "path", None)
+        if path is not None and not (scenario_file.parent / path).exists():
+            cli_output.say(f"{scenario_file}: there is no file {scenario_file.parent / path} yet")
+    if full:
+        cli_output.write(scenario.dump(checked))
+    else:
+        cli_output.write(f"{scenario_file} is sound.")
+
+
+@main.group()
+def trace() -> None:
+    """Look at a log of jobs: trace check FILE."""
+
+
+@trace.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--format", "format_name", metavar="NAME", help="Format of the log; guessed when left out.")
+@click.option(
+    "--fleet", "fleet_file", metavar="SCENARIO", type=FILE, help="Check against the fleet of a scenario."
+)
+@click.option(
+    "--gpus", multiple=True, metavar="[KIND=]N", help="Check against N GPUs, of a kind if named; repeatable."
+)
+@click.option("--fractions", type=click.Choice(["refuse", "round_up"]), default="refuse", show_default=True,
+              help="What to do with jobs that ask for part of a GPU.")  # fmt: skip
+@click.option("--gpus-per-processor", type=click.FloatRange(min=0, min_open=True), help="For SWF logs.")
+@click.option("--skip-bad-lines", is_flag=True, help="Leave malformed lines out and count them.")
+@AS_JSON
+def check(
+    file: Path,
+    format_name: str | None,
+    fleet_file: Path | None,
+    gpus: tuple[str, ...],
+    fractions: str,
+    gpus_per_processor: float | None,
+    *,
+    skip_bad_lines: bool,
+    as_json: bool,
+) -> None:
+    """Tell whether the log in FILE can be trusted.
+
+    With --fleet or --gpus: also whether its jobs fit, and how much of the fleet they ask for.
+    """
+    from sim import cli_arguments, cli_tables, trace_check, traces
+
+    fleet = cli_arguments.fleet(fleet_file, gpus)
+    read = traces.read(
+        file,
+        format_name,
+        fractions="round_up" if fractions == "round_up" else "refuse",
+        on_fault="skip" if skip_bad_lines else "refuse",
+        gpus_per_processor=gpus_per_processor,
+    )
+    found = trace_check.check(
+        read, fleet.gpus or None, partitions=fleet.partitions, gpus_per_node=fleet.gpus_per_node
+    )
+    if as_json:
+        cli_output.write_json(found)
+        return
+    with cli_output.stdout() as out:
+        cli_tables.trace_check(found, read.faults, out)
+
+
+@main.command()
+@click.argument("run_folders", metavar="RUN RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--html", "html_file", type=FILE, help="Write the comparison as a page.")
+@AS_JSON
+def compare(run_folders: tuple[Path, ...], html_file: Path | None, *, as_json: bool) -> None:
+    """Set runs side by side, against the first."""
+    import io
+
+    from sim import cli_arguments, run_folder
+    from sim.reports import compare as reports
+
+    folders = cli_arguments.named_runs(run_folders)
+    found = reports.compare({name: run_folder.read(path) for name, path in folders.items()})
+    if html_file is not None:
+        page = io.StringIO()
+        reports.render_html(found, page)
+        cli_output.write_file(html_file, page.getvalue())
+    elif as_json:
+        cli_output.write_json(found)
+    else:
+        with cli_output.stdout() as out:
+            reports.render(found, out)
+
+
+@main.command()
+@RUN
+@click.option("--html", "html_file", type=FILE, help="Write the report as a page.")
+@click.option("--perfetto", "perfetto_file", type=FILE, help="Write a timeline for ui.perfetto.dev.")
+@AS_JSON
+def report(run_folder: Path, html_file: Path | None, perfetto_file: Path | None, *, as_json: bool) -> None:
+    """Print the report of a RUN again, or as a page."""
+    from sim import run_folder as folders
+
+    results = folders.read(run_folder)
+    if html_file is not None:
+        cli_output.write_file(html_file, _rendered(results, "html"))
+    if perfetto_file is not None:
+        cli_output.write_file(perfetto_file, _rendered(results, "chrome_trace"))
+    if as_json or (html_file is None and perfetto_file is None):
+        _print(results, as_json=as_json)
+
+
+@main.command()
+@RUN
+@click.argument("job")
+@AS_JSON
+def explain(run_folder: Path, job: str, *, as_json: bool) -> None:
+    """Tell why JOB of a RUN waited.
+
+    The causes second by second, who overtook it, and who held the GPUs meanwhile.
+    """
+    from sim import run_folder as folders
+    from sim.reports import explain as reports
+
+    found = reports.explain(folders.read(run_folder), job)
+    if as_json:
+        cli_output.write_json(found)
+        return
+    with cli_output.stdout() as out:
+        reports.render(found, out)
+
+
+@main.command()
+@click.argument("what", required=False, metavar="[gpus|nodes]")
+@click.argument("name", required=False)
+@AS_JSON
+def catalog(what: str | None, name: str | None, *, as_json: bool) -> None:
+    """List the hardware that scenarios can name.
+
+    With a NAME, such as dgx-h100: all that is known of it, each number with its source.
+    """
+    from sim import cli_arguments, cli_tables
+
+    entries = cli_arguments.catalog_entries(what, name)
+    if as_json:
+        cli_output.write_json(cli_tables.catalog_json(entries))
+        return
+    with cli_output.stdout() as out:
+        if len(entries) == 1:
+            cli_tables.catalog_entry(entries[0], out)
+        else:
+            cli_tables.catalog(entries, out)
+
+
+@main.command()
+@click.option("--reference", is_flag=True, help="Print the reference page (Markdown) instead.")
+def schema(*, reference: bool) -> None:
+    """Print the JSON Schema of scenario files.
+
+    Editors check and complete scenarios with it; with --reference it is a page for people.
+    """
+    from sim import scenario
+
+    if reference:
+        cli_output.write(scenario.reference())
+    else:
+        cli_output.write_json(scenario.json_schema())

@@ -1,0 +1,164 @@
+"""What `dcplan trace check` and `dcplan catalog` print for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from sim import units
+from sim.catalog import GpuType, NodeType
+from sim.reports import words
+from sim.reports.terminal import grid
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from sim.catalog import Entry
+    from sim.errors import Fault
+    from sim.trace_check import Finding, TraceCheck
+
+MOST_GROUPS = 20
+_NONE = "-"
+_DIMENSIONS = {
+    "memory": "byte",
+    "memory_bandwidth": "byte/s",
+    "scale_up_bandwidth": "byte/s",
+    "network": "byte/s",
+    "power": "W",
+    "idle_power": "W",
+    "int8": "flop/s",
+    **dict.fromkeys(("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp4"), "flop/s"),
+}
+
+
+def trace_check(found: TraceCheck, faults: Sequence[Fault], out: Console) -> None:
+    """What a log holds, how it loads the fleet, and what is wrong with it."""
+    first, *rest = found.sentences()
+    out.print(Text(first, style="bold"))
+    for sentence in rest:
+        out.print(Text(sentence))
+    for table in (_findings(found.findings), _groups(found), _rows(found, faults)):
+        if table is not None:
+            out.print()
+            out.print(table)
+
+
+def _findings(findings: Sequence[Finding]) -> Table | None:
+    if not findings:
+        return None
+    rows = [
+        (
+            finding.severity,
+            finding.name,
+            f"{finding.count:,} {finding.unit}",
+            _share(finding.jobs_share),
+            _share(finding.gpu_time_share),
+            _share(finding.time_share),
+            " ".join(str(line) for line in finding.lines) or _NONE,
+        )
+        for finding in findings
+    ]
+    columns = ("", "found", "how often", "of jobs", "of GPU time", "of time", "first lines")
+    return grid("Findings", columns, rows, texts=2)
+
+
+def _share(share: float | None) -> str:
+    return _NONE if share is None else words.percent(share)
+
+
+def _groups(found: TraceCheck) -> Table:
+    """The load over the whole log: of the fleet, of each GPU kind, and of the tenants that ask for most."""
+    totals = found.totals.sort(["scope", "arriving_gpu_s"], descending=[False, True], maintain_order=True)
+    rows = [
+        (
+            str(row["scope"]).replace("_", " "),
+            str(row["name"] or "all"),
+            f"{row['jobs']:,}",
+            f"{row['widest_gpus']:,}",
+            words.duration(row["longest_s"]),
+            words.gpu_hours(row["arriving_gpu_s"] / 3600.0),
+            _NONE if row["capacity_gpus"] is None else f"{row['capacity_gpus']:,}",
+            _share(row["arriving_load"]),
+        )
+        for row in totals.iter_rows(named=True)
+    ]
+    if len(rows) > MOST_GROUPS:
+        rows = [*rows[:MOST_GROUPS], (f"and {len(rows) - MOST_GROUPS} more", "", "", "", "", "", "", "")]
+    columns = ("", "of", "jobs", "widest job", "longest", "GPU time", "GPUs", "offered load")
+    return grid("Offered load over the whole log", columns, rows, texts=2)
+
+
+def _rows(found: TraceCheck, faults: Sequence[Fault]) -> Table | None:
+    """Rows that are no jobs here, the first lines that were skipped, and notes of the reader."""
+    rows = [(reason, f"{count:,}") for reason, count in found.left_out.items()]
+    rows += [(fault.located(found.path), "") for fault in faults]
+    rows += [(note, "") for note in found.notes]
+    return grid("Left out, and notes", ("what", "rows"), rows) if rows else None
+
+
+def catalog(entries: Sequence[GpuType | NodeType], out: Console) -> None:
+    """GPUs and nodes by name, with what tells them apart."""
+    gpus = [
+        (e.name, _said("memory", e.memory), _said("memory_bandwidth", e.memory_bandwidth),
+         _said("bf16", e.bf16), _said("power", e.power))
+        for e in entries if isinstance(e, GpuType)
+    ]  # fmt: skip
+    nodes = [
+        (e.name, e.gpu, str(e.gpus), str(e.scale_up_gpus), _said("cpus", e.cpus), _said("memory", e.memory))
+        for e in entries if isinstance(e, NodeType)
+    ]  # fmt: skip
+    if gpus:
+        out.print(grid("GPUs", ("name", "memory", "bandwidth", "BF16, dense", "power"), gpus))
+    if gpus and nodes:
+        out.print()
+    if nodes:
+        columns = ("name", "GPU", "GPUs", "scale-up domain", "CPUs", "memory")
+        out.print(grid("Nodes", columns, nodes, texts=2))
+
+
+def catalog_entry(entry: Entry, out: Console) -> None:
+    """Everything known of one GPU or node, each number with its source."""
+    rows = list(_fields(entry))
+    out.print(grid(entry.name, ("field", "value", "source", "evidence"), rows, texts=4))
+    if entry.notes:
+        out.print()
+        out.print(Text(entry.notes))
+
+
+def _fields(entry: Entry) -> Iterator[tuple[str, str, str, str]]:
+    for name, value in entry:
+        if value is None or name in {"name", "notes", "sources"}:
+            continue
+        source = entry.sources.get(name)
+        where, evidence = (source.source, source.evidence) if source else ("", "")
+        yield name, _said(name, value), where, str(evidence)
+
+
+def _said(name: str, value: object) -> str:
+    """A field of the catalog for reading."""
+    if value is None:
+        return _NONE
+    if isinstance(value, float) and name in _DIMENSIONS:
+        return units.format_si(value, _DIMENSIONS[name])
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def catalog_json(entries: Sequence[GpuType | NodeType]) -> list[Mapping[str, object]]:
+    """Entries with SI numbers, the unit in the name of each field, and the sources."""
+    return [_with_units(entry) for entry in entries]
+
+
+_SUFFIXES = {"byte": "bytes", "byte/s": "bytes_per_s", "W": "watts", "flop/s": "flop_per_s"}
+
+
+def _with_units(entry: Entry) -> Mapping[str, object]:
+    def named(field: str) -> str:
+        unit = _SUFFIXES.get(_DIMENSIONS.get(field, ""))
+        return f"{field}_{unit}" if unit else field
+
+    values = {named(name): value for name, value in entry if name != "sources"}
+    sources = {named(name): source.model_dump() for name, source in entry.sources.items()}
+    return {"kind": "gpu" if isinstance(entry, GpuType) else "node", **values, "sources": sources}
