@@ -39,6 +39,8 @@ Numbers: TypeAlias = dict[str, float | None]
 PERCENTS = (50, 90, 95, 99)
 SHORTEST_S = 10.0
 """Run time below which the bounded slowdown takes a job for this long."""
+INSTANT_S = 1e-9
+"""Run time below which a job takes no time: it has no slowdown and no finish-time fairness."""
 GPU_H = 3600.0
 
 DONE, TIMED_OUT, RUNNING, QUEUED, REJECTED = range(5)
@@ -183,8 +185,8 @@ def of_jobs(jobs: Jobs) -> Numbers:
     counts = np.bincount(jobs.status, minlength=len(STATUSES))
     accepted = jobs.status != REJECTED
     done = jobs.take(jobs.done)
-    lasting = done.duration_s > 0.0
-    fairness = done.fairness[lasting]
+    lasting = done.duration_s >= INSTANT_S
+    fairness = done.fairness[~np.isnan(done.fairness)]
     return {
         "jobs": float(counts.sum()),
         "jobs_done": float(counts[DONE]),
@@ -236,7 +238,7 @@ def causes(causes_s: Floats) -> Numbers:
 def finish_time_fairness(jobs: Jobs, steps: Steps, fleet_gpus: int) -> Floats:
     """Completion time over the time alone on an equal share of the fleet; NaN where a job has none."""
     fairness = np.full(jobs.submit_s.size, np.nan)
-    rows = np.flatnonzero(jobs.done & (jobs.duration_s > 0.0) & (jobs.end_s > jobs.submit_s))
+    rows = np.flatnonzero(jobs.done & (jobs.duration_s >= INSTANT_S) & (jobs.end_s > jobs.submit_s))
     done = jobs.take(rows)
     present = steps.jobs_running + steps.jobs_queued
     until_end_s = running_integral(steps.time_s, present, done.end_s)

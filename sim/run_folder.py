@@ -12,7 +12,6 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
-from itertools import count
 from pathlib import Path
 from platform import python_version
 from typing import Any
@@ -238,14 +237,15 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 def _new_folder(place: Path, purpose: str) -> Path:
     """A new hidden folder beside a place."""
-    for number in count():
+    number = 0
+    while True:
         folder = place.with_name(f".{place.name}.{purpose}-{number}")
         try:
             folder.mkdir()
         except FileExistsError:
-            continue
-        return folder
-    raise AssertionError("numbers do not end")
+            number += 1
+        else:
+            return folder
 
 
 def _put_in_place(building: Path, place: Path) -> None:

@@ -231,6 +231,20 @@ def test_gpus_free_on_partly_held_nodes_are_fragments() -> None:
     assert found.metric("fragmentation") == pytest.approx(60 / 140)
 
 
+@pytest.mark.parametrize("duration_s", [1e-79, 5e-324])
+def test_a_job_that_takes_no_time_worth_the_name_has_no_slowdown(duration_s: float) -> None:
+    """After a wait of 1 s: the ratio would be larger than any number."""
+    log = Log(
+        runs=[run(0, 0.0, 1.0, ((0, 1),)), (1, 1.0, 1.0, 0, duration_s, 0.0, 0.0, ((0, 1),))],
+        waits=[wait(1, 0.0, 1.0)],
+        end_s=1.0,
+    )
+    found = results(log, submit_s=[0.0, 0.0], duration_s=[1.0, duration_s], gpus=[1, 1])
+    assert found.metric("slowdown_mean") == 1.0
+    assert found.metric("finish_time_fairness_max") == 1.0
+    assert found.metric("jct_mean_s") == 1.0
+
+
 def test_a_run_without_a_job_has_counts_of_nothing() -> None:
     found = results(Log(end_s=10.0), submit_s=[], duration_s=[], gpus=[])
     assert found.metric("jobs") == 0.0
