@@ -100,7 +100,7 @@ def run(
         results, out, force=force, extra={name: _rendered(results, names[name]) for name in names}
     )
     cli_output.say(f"Results in {out}; to look at: {out / 'report.html'}\n")
-    _print(results, as_json=as_json)
+    _print(results, out, as_json=as_json)
     if not results.objectives_met:
         click.get_current_context().exit(cli_output.MISSED)
 
@@ -121,11 +121,12 @@ def _rendered(results: Results, report: str) -> str:
     return text.getvalue()
 
 
-def _print(results: Results, *, as_json: bool) -> None:
+def _print(results: Results, folder: Path, *, as_json: bool) -> None:
+    from sim import run_folder
     from sim.reports import terminal
 
     if as_json:
-        cli_output.write_json(results.summary)
+        cli_output.write((folder / run_folder.SUMMARY).read_text("utf-8"))
         return
     with cli_output.stdout() as out:
         terminal.render(results, out)
@@ -246,7 +247,7 @@ def report(run_folder: Path, html_file: Path | None, perfetto_file: Path | None,
     if perfetto_file is not None:
         cli_output.write_file(perfetto_file, _rendered(results, "chrome_trace"))
     if as_json or (html_file is None and perfetto_file is None):
-        _print(results, as_json=as_json)
+        _print(results, run_folder, as_json=as_json)
 
 
 @main.command()

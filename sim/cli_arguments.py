@@ -18,7 +18,7 @@ KINDS: dict[str, Kind] = {"gpus": "gpu", "nodes": "node"}
 
 
 def fleet(scenario_file: Path | None, gpus: Sequence[str]) -> Fleet:
-    """What a log is checked against: the fleet of a scenario, GPUs written `512` or `a100=512`, or nothing."""
+    """What a log is checked against: the fleet of a scenario, GPUs (`512`, `a100=512`), or nothing."""
     if scenario_file is not None and gpus:
         raise PlanError("--fleet and --gpus both say what the fleet is; give one of them")
     if scenario_file is not None:

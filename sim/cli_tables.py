@@ -79,7 +79,7 @@ def _groups(found: TraceCheck) -> Table:
             f"{row['jobs']:,}",
             f"{row['widest_gpus']:,}",
             words.duration(row["longest_s"]),
-            words.gpu_hours(row["arriving_gpu_s"] / 3600.0),
+            words.significant(row["arriving_gpu_s"] / 3600.0),
             _NONE if row["capacity_gpus"] is None else f"{row['capacity_gpus']:,}",
             _share(row["arriving_load"]),
         )
@@ -87,7 +87,7 @@ def _groups(found: TraceCheck) -> Table:
     ]
     if len(rows) > MOST_GROUPS:
         rows = [*rows[:MOST_GROUPS], (f"and {len(rows) - MOST_GROUPS} more", "", "", "", "", "", "", "")]
-    columns = ("", "of", "jobs", "widest job", "longest", "GPU time", "GPUs", "offered load")
+    columns = ("", "of", "jobs", "widest job", "longest", "GPU h", "GPUs", "offered load")
     return grid("Offered load over the whole log", columns, rows, texts=2)
 
 
@@ -102,8 +102,8 @@ def _rows(found: TraceCheck, faults: Sequence[Fault]) -> Table | None:
 def catalog(entries: Sequence[GpuType | NodeType], out: Console) -> None:
     """GPUs and nodes by name, with what tells them apart."""
     gpus = [
-        (e.name, _said("memory", e.memory), _said("memory_bandwidth", e.memory_bandwidth),
-         _said("bf16", e.bf16), _said("power", e.power))
+        (e.name, _said("memory", e.memory), _in("GB/s", "byte/s", e.memory_bandwidth),
+         _in("TFLOP/s", "flop/s", e.bf16), _in("W", "W", e.power))
         for e in entries if isinstance(e, GpuType)
     ]  # fmt: skip
     nodes = [
@@ -111,12 +111,17 @@ def catalog(entries: Sequence[GpuType | NodeType], out: Console) -> None:
         for e in entries if isinstance(e, NodeType)
     ]  # fmt: skip
     if gpus:
-        out.print(grid("GPUs", ("name", "memory", "bandwidth", "BF16, dense", "power"), gpus))
+        out.print(grid("GPUs", ("name", "memory", "GB/s", "BF16 TFLOP/s, dense", "W"), gpus))
     if gpus and nodes:
         out.print()
     if nodes:
         columns = ("name", "GPU", "GPUs", "scale-up domain", "CPUs", "memory")
         out.print(grid("Nodes", columns, nodes, texts=2))
+
+
+def _in(unit: str, dimension: str, value: float | None) -> str:
+    """A number in the unit that the head of its column states."""
+    return _NONE if value is None else f"{value / units.parse(f'1 {unit}', dimension):,.0f}"
 
 
 def catalog_entry(entry: Entry, out: Console) -> None:
