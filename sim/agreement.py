@@ -11,9 +11,10 @@ from sim.document import Location, dotted
 from sim.errors import hint
 from sim.fleet import Fleet, Tenant
 from sim.objectives import Objective
+from sim.scheduler import SchedulerSpec
 from sim.workloads import Workload
 
-CHECKED = ("horizon", "warm_up", "fleet", "tenants", "workloads", "objectives")
+CHECKED = ("horizon", "warm_up", "fleet", "tenants", "scheduler", "workloads", "objectives")
 """The parts of a scenario that must agree."""
 
 
@@ -25,6 +26,7 @@ class Draft:
     warm_up: float | None = None
     fleet: Fleet | None = None
     tenants: tuple[Tenant, ...] | None = None
+    scheduler: SchedulerSpec | None = None
     workloads: tuple[Workload, ...] | None = None
     objectives: tuple[Objective, ...] | None = None
     unsound: set[str] = field(default_factory=set)
@@ -38,6 +40,7 @@ def disagreements(draft: Draft) -> Iterator[tuple[Location, str]]:
     yield from _tenants_fit_the_fleet(draft)
     yield from _workloads_fit_the_fleet(draft)
     yield from _objectives_name_tenants(draft)
+    yield from _promises_know_no_quotas(draft)
 
 
 def _repeated_names(draft: Draft) -> Iterator[tuple[Location, str]]:
@@ -168,3 +171,15 @@ def _objectives_name_tenants(draft: Draft) -> Iterator[tuple[Location, str]]:
             remedy = hint(objective.tenant, known)
             message = f'"{objective.tenant}" is not a tenant of this scenario; {remedy}'
             yield ("objectives", position, "tenant"), message
+
+
+def _promises_know_no_quotas(draft: Draft) -> Iterator[tuple[Location, str]]:
+    """A start that is fixed at submission cannot know when a tenant will be back inside its quota."""
+    if draft.scheduler is None or getattr(draft.scheduler.blocking, "kind", "") != "conservative":
+        return
+    if any(tenant.quota is not None for tenant in draft.tenants or ()):
+        message = (
+            '"conservative" fixes the start of each job when it is submitted, when nobody knows how much of '
+            'a quota will be in use; use "strict", "greedy" or "easy" with quotas'
+        )
+        yield ("scheduler", "blocking"), message

@@ -1,8 +1,9 @@
 """Who holds which GPU: pools of equal nodes, the free GPUs on each, and gangs that need them. No clock.
 
-Free GPUs are indexed so that the cost of a placement does not grow with the fleet. A pool keeps, for each number of
-free GPUs, the set of nodes that have exactly so many, as the bits of one integer (bit n = the pool's node n). "The
-fullest node on which 4 GPUs still fit, lowest index first" is then two bit operations, on ten nodes or ten thousand.
+Free GPUs are indexed so that the cost of a placement does not grow with the fleet. A pool keeps, for each
+number of free GPUs, the set of nodes that have exactly so many, as the bits of one integer (bit n = the
+pool's node n). "The fullest node on which 4 GPUs still fit, lowest index first" is then two bit operations,
+on ten nodes or ten thousand.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ Placement: TypeAlias = tuple[tuple[int, int], ...]
 class Gang:
     """GPUs that must be held together, cut into the pieces that must each lie on one node of a given pool.
 
-    `parts` are (GPUs on the node, number of such nodes), widest first: 20 GPUs on nodes of 8 are ((8, 2), (4, 1)).
-    `local` asks the placement for its best locality now; a gang that has waited long enough is no longer local.
-    Host demand is per GPU, in cores and bytes, and 0 where the job states none.
+    `parts` are (GPUs on the node, number of such nodes), widest first: 20 GPUs on nodes of 8 are ((8, 2), (4,
+    1)). `local` asks the placement for its best locality now; a gang that has waited long enough is no longer
+    local. Host demand is per GPU, in cores and bytes, and 0 where the job states none.
     """
 
     gpus: int
@@ -38,7 +39,7 @@ class Gang:
 
 
 def parts_of(gpus: int, gpus_per_node: int, nodes: int | None) -> tuple[tuple[int, int], ...]:
-    """Pieces of a gang: whole nodes and one rest, or as even as possible on the number of nodes that the user asked.
+    """Pieces of a gang: whole nodes and one rest, or as even as possible on the number of nodes asked for.
 
     >>> parts_of(20, 8, None), parts_of(4, 8, None), parts_of(20, 8, 3)
     (((8, 2), (4, 1)), ((4, 1),), ((7, 2), (6, 1)))
@@ -77,7 +78,8 @@ class Host:
 class Pool:
     """Equal nodes of one GPU kind that one partition may use, with the free GPUs on each.
 
-    `first_node` is the fleet-wide index of the pool's first node. Racks and scale-up domains are sets of nodes.
+    `first_node` is the fleet-wide index of the pool's first node. Racks and scale-up domains are sets of
+    nodes.
     """
 
     name: str
@@ -138,7 +140,7 @@ class Pool:
         return nodes
 
     def able(self, gang: Gang, gpus: int) -> int:
-        """Set of the nodes with the GPUs, cores and memory for a part of the gang that is so many GPUs wide."""
+        """Set of the nodes with the GPUs, cores and memory for a part that is so many GPUs wide."""
         nodes = self.nodes_with(gpus)
         if self.host is None or not gang.needs_host:
             return nodes
@@ -149,8 +151,8 @@ class Pool:
     def fits(self, gang: Gang) -> bool:
         """Whether every part finds a node now, wherever it may be.
 
-        Parts are nested (a node that takes a wide part also takes a narrow one), so it is enough that for each width
-        at least as many nodes have room as there are parts of that width or wider.
+        Parts are nested (a node that takes a wide part also takes a narrow one), so it is enough that for
+        each width at least as many nodes have room as there are parts of that width or wider.
         """
         if len(gang.parts) == 1 and gang.parts[0][1] == 1 and not (self.host and gang.needs_host):
             return self.levels >> gang.gpus != 0

@@ -1,7 +1,7 @@
 """The simulation: SimPy holds the clock, the desks of the partitions decide, the log keeps the facts.
 
-At one moment completions free GPUs first, then jobs arrive, then each partition that was touched decides once. Jobs
-that only take time need no process of their own: an alarm on SimPy's clock ends each run.
+At one moment completions free GPUs first, then jobs arrive, then each partition that was touched decides
+once. Jobs that only take time need no process of their own: an alarm on SimPy's clock ends each run.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
 ENDS: Final = 0
 ARRIVES: Final = 1
+MANY: Final = 256
 """Order of what happens at one moment; decisions follow when nothing else is left of the moment."""
 
 
 class Clock(simpy.Environment):
-    """SimPy's environment with alarms at absolute times, so that no time is rounded by adding a delay to now."""
+    """SimPy's environment with alarms at absolute times: no time is rounded by adding a delay to now."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,14 +40,14 @@ class Clock(simpy.Environment):
 
     def at(self, time_s: float, order: int, alarm: Alarm) -> None:
         """Ring an alarm at a time; among alarms of one moment the lower order rings first."""
-        heappush(self._queue, (time_s, order, next(self._eid), alarm))
+        heappush(self._queue, (time_s, order, next(self._eid), alarm))  # type: ignore[misc]  # SimPy's queue says its own priorities
 
     def cancel(self, alarm: Alarm) -> None:
         """The alarm rings for nobody. Once half of all alarms are such, they are thrown out together."""
         alarm.job = None
         alarm.cancelled = True
         self._cancelled += 1
-        if self._cancelled > 256 and 2 * self._cancelled > len(self._queue):
+        if self._cancelled > MANY and 2 * self._cancelled > len(self._queue):
             self._queue[:] = [entry for entry in self._queue if not getattr(entry[3], "cancelled", False)]
             heapify(self._queue)
             self._cancelled = 0
@@ -65,7 +66,7 @@ class Alarm(simpy.Event):
     cancelled = False
 
     def __init__(self, action: Callable[[Alarm], None], job: Job | None = None) -> None:
-        self.callbacks = [action]  # type: ignore[list-item]  SimPy's own type says any event, this is an alarm
+        self.callbacks = [action]
         self.job = job
 
 
@@ -202,7 +203,7 @@ class Simulation:
         alarm = Alarm(self._end, job)
         self.clock.at(job.started_s + job.restart_s + run_s, ENDS, alarm)
         job.alarms = [alarm]
-        if desk.partition.ranks_change:
+        if desk.partition.order.sinks:
             self._watch_rank(desk, job)
 
     def _silence(self, job: Job, but: Alarm | None = None) -> None:
@@ -244,8 +245,8 @@ class Simulation:
 def _collector_paused() -> Iterator[None]:
     """No cyclic garbage collection: the facts of a run are many and have no cycles.
 
-    Freezing and thawing moves what was made meanwhile to the oldest generation, so that switching the collector on
-    again does not search all of it at once.
+    Freezing and thawing moves what was made meanwhile to the oldest generation, so that switching the
+    collector on again does not search all of it at once.
     """
     was_on = gc.isenabled()
     gc.disable()

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from sim.results import Results
     from sim.scenario import Scenario
 
-Progress = "Callable[[int, int], None]"
-
 
 def run(
     scenario: Scenario,
@@ -24,7 +22,7 @@ def run(
     seed: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Results:
-    """Play one replication. Paths in the scenario are relative to the folder; progress is (jobs arrived, jobs)."""
+    """Play one replication. Paths are relative to the folder; progress is (jobs arrived, jobs)."""
     used_seed = scenario.seed if seed is None else seed
     arrivals = workloads.generate(scenario.workloads, used_seed, scenario.horizon, folder)
     count = arrivals.jobs.height

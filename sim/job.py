@@ -14,8 +14,8 @@ _NONE: Final[list[Any]] = []
 class Job:
     """A gang-scheduled job between its submission and its end.
 
-    `index` is its row in the arrivals table and breaks every tie. Times are seconds of simulated time. What the policy
-    may look at is the estimate; `work_left_s` is the truth, which only the engine uses.
+    `index` is its row in the arrivals table and breaks every tie. Times are seconds of simulated time. What
+    the policy may look at is the estimate; `work_left_s` is the truth, which only the engine uses.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""Waiting jobs by key: a line that costs nothing extra where jobs come in the order in which they will leave."""
+"""Waiting jobs by key: a line that costs nothing extra where jobs come in the order in which they leave."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Entry: TypeAlias = "tuple[Key, int, Job]"
 
 
 class Line:
-    """A queue by (key, row). Those that come in order are appended; only those that come too late go through a heap."""
+    """A queue by (key, row). Those that come in order are appended; the others go through a heap."""
 
     __slots__ = ("_late", "_ordered")
 

@@ -1,8 +1,8 @@
 """The facts of one simulated run: who held which GPUs when, and why others waited.
 
-The engine appends rows and nothing else; every number of a report is computed from them afterwards, so a metric is
-exact between events and can be added without touching the simulation. A row is a plain tuple because a million jobs
-make millions of them; `columns` turns a list of rows into named columns.
+The engine appends rows and nothing else; every number of a report is computed from them afterwards, so a
+metric is exact between events and can be added without touching the simulation. A row is a plain tuple
+because a million jobs make millions of them; `columns` turns a list of rows into named columns.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Outcome(IntEnum):
 
 RunFact: TypeAlias = tuple[int, float, float, int, float, float, float, Placement]
 RUN_COLUMNS = ("job", "start_s", "end_s", "outcome", "work_s", "lost_s", "restart_s", "placement")
-"""One stay on the GPUs. `job` is the row of the arrivals table. The stay splits exactly into work that was kept
-(`work_s`), work thrown away (`lost_s`) and time spent loading the saved state (`restart_s`)."""
+"""One stay on the GPUs. `job` is the row of the arrivals table. The stay splits exactly into work that was
+kept (`work_s`), work thrown away (`lost_s`) and time spent loading the saved state (`restart_s`)."""
 
 WaitFact: TypeAlias = tuple[int, float, float, float, float, float, float, float, int]
 WAIT_COLUMNS = (
@@ -48,9 +48,10 @@ WAIT_COLUMNS = (
 )
 """One stay of positive length in the queue, split by cause; the five causes add up to `to_s - from_s`.
 
-capacity: fewer GPUs free than the job needs. fragmentation: enough free, but not where they must be. quota: the tenant
-has used what it may. order: the GPUs would do, but the queue's order or a reservation kept them for another job.
-preemption: the job had been running and was put back in the queue. `still_queued` is 1 when the simulation ended first.
+capacity: fewer GPUs free than the job needs. fragmentation: enough free, but not where they must be. quota:
+the tenant has used what it may. order: the GPUs would do, but the queue's order or a reservation kept them
+for another job. preemption: the job had been running and was put back in the queue. `still_queued` is 1 when
+the simulation ended first.
 """
 
 CAUSES = ("capacity", "fragmentation", "quota", "order", "preemption")

@@ -1,8 +1,8 @@
-"""One virtual cluster at one moment: its pools, who runs, who waits and for what reason. No clock: time is passed in.
+"""One virtual cluster at one moment: its pools, who runs, who waits and why. No clock: time is passed in.
 
-A partition is what a blocking rule works on. It finds places, takes and gives GPUs, and keeps the time that each shape
-of job has spent waiting for each reason. All jobs of one shape wait for the same reason, so the reasons are
-accounted per shape, when they change, and not per job.
+A partition is what a blocking rule works on. It finds places, takes and gives GPUs, and keeps the time that
+each shape of job has spent waiting for each reason. All jobs of one shape wait for the same reason, so the
+reasons are accounted per shape, when they change, and not per job.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import heapq
 import math
 from collections import defaultdict
-from dataclasses import dataclass, field
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from sortedcontainers import SortedList
@@ -38,15 +38,15 @@ Site: TypeAlias = tuple[Pool, Gang, Placement]
 Split: TypeAlias = tuple[float, float, float, float, float]
 """A wait by cause, in seconds, in the order of `sim.log.CAUSES`."""
 Marks: TypeAlias = tuple[tuple[float, float, float, float], int, float]
-"""What a shape had waited when a job joined it: times by cause, the cause since then, and for how long already."""
+"""What a shape had waited when a job joined it: times by cause, the cause then, and for how long already."""
 
 
 @dataclass(slots=True, eq=False)
 class Shape:
     """What a job asks for, shared by all jobs of one partition that ask for the same.
 
-    `options` are the pools that could hold it, with the gang that it would be there. `account` is set where tenants
-    are told apart. While anybody of this shape waits, it has waited for `cause` since `since_s`.
+    `options` are the pools that could hold it, with the gang that it would be there. `account` is set where
+    tenants are told apart. While anybody of this shape waits, it has waited for `cause` since `since_s`.
     """
 
     gpus: int
@@ -62,7 +62,7 @@ class Shape:
     line: Line = field(default_factory=Line)
     """Room for a blocking rule that keeps a line per shape."""
     plain_in: Pool | None = None
-    """The pool, where it is the only option and one node with enough free GPUs is all that the shape asks for."""
+    """The pool, where it is the only option and all that is asked for is one node with enough free GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +78,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class PreemptionCost:
-    """What it costs a job to lose its GPUs: the work since its last checkpoint, and the time to load it again.
+    """What it costs a job to lose its GPUs: the work since its last checkpoint, and the time to load that.
 
-    `checkpoint_every_s` counts work since the start of the run; 0 means that nothing is ever lost. Restarting takes
-    `restart_s` and `restart_s_per_gpu` for each GPU of the gang, with the GPUs held.
+    `checkpoint_every_s` counts work since the start of the run; 0 means that nothing is ever lost. Restarting
+    takes `restart_s` and `restart_s_per_gpu` for each GPU of the gang, with the GPUs held.
     """
 
     checkpoint_every_s: float = 0.0
@@ -89,7 +89,7 @@ class PreemptionCost:
     restart_s_per_gpu: float = 0.0
 
     def split(self, job: Job, now_s: float, outcome: Outcome) -> tuple[float, float, float]:
-        """A stay on the GPUs that ends now, as work kept, work lost and time spent on loading state, in seconds."""
+        """A stay on the GPUs that ends now: seconds of work kept, of work lost, and of loading state."""
         elapsed_s = now_s - job.started_s
         loading_s = min(elapsed_s, job.restart_s)
         worked_s = elapsed_s - loading_s
@@ -116,8 +116,8 @@ def earliest_end_first(job: Job, now_s: float) -> tuple[float, ...]:
 class Partition:
     """The pools of one virtual cluster with everybody who runs or waits there.
 
-    `preempts` says that a waiting job may displace running ones of worse rank, `reclaims` that a tenant inside its
-    quota may displace those who borrow, `limited` that tenants have quotas.
+    `preempts` says that a waiting job may displace running ones of worse rank, `reclaims` that a tenant
+    inside its quota may displace those who borrow, `limited` that tenants have quotas.
     """
 
     def __init__(
@@ -154,8 +154,8 @@ class Partition:
         self.on_node: defaultdict[int, dict[Job, int]] = defaultdict(dict)
         """Running jobs and their GPUs by node, kept where they can be displaced."""
         self.loosened: dict[int, tuple[float, ...] | None] = {}
-        """Nodes on which more is possible for waiting jobs than when they last found no place, with the best rank
-        that runs there where it has been looked up."""
+        """Nodes on which more is possible for waiting jobs than when they last found no place, with the best
+        rank that runs there where it has been looked up."""
         self.running: SortedList[tuple[tuple[float, ...], Job]] = SortedList()
         self.rank: Callable[[Job, float], tuple[float, ...]] | None = None
         """How running jobs are ranked; None where nobody needs to know."""
@@ -176,8 +176,6 @@ class Partition:
         """Running jobs whose rank got worse at this moment."""
         self.impatient: list[Job] = []
         """Jobs that began to wait for locality since the engine last looked."""
-        self.ranks_change = type(order).changes_after_s is not type(order).__mro__[1].changes_after_s
-        """Whether running jobs' ranks get worse at known times."""
         self.surprised = False
         """Whether a job has ended at another time than expected since a promise was last made."""
         self.patience_s: float = getattr(rule, "patience", 0.0)
@@ -228,7 +226,7 @@ class Partition:
     # ---- places
 
     def find(self, job: Job) -> Site | None:
-        """A place for the job among the free GPUs, in the first pool that has one; None also when its quota is used."""
+        """A place among the free GPUs, in the first pool that has one; None also when the quota is used."""
         shape = job.shape
         account = shape.account
         if account is not None and account.gpus + shape.gpus > account.limit_gpus:
@@ -272,7 +270,7 @@ class Partition:
         self.begun.append(job)
 
     def stop(self, job: Job, now_s: float, outcome: Outcome) -> float:
-        """Free the GPUs of a running job and note what its stay was worth; the work that it keeps, in seconds."""
+        """Free the GPUs of a running job and note what its stay was worth; returns the work kept in s."""
         site = job.site
         if site is None:
             raise AssertionError(f"{job} holds nothing")
@@ -418,7 +416,8 @@ class Partition:
     def account_causes(self, now_s: float) -> None:
         """Note, after the last change of this moment, for which reason each shape waits from now on.
 
-        Where no pool has as many free GPUs as a width needs, and none had before, nothing can have changed for it.
+        Where no pool has as many free GPUs as a width needs, and none had before, nothing can have changed
+        for it.
         """
         most_free, lacking = self.most_free, self._lacking
         for gpus, shapes in self.waiting.items():

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def place(partition: Partition, job: Job, now_s: float, *, known: bool) -> Site | None:
-    """A place for the job: among the free GPUs, else on the GPUs of jobs that it displaces; None if neither will do.
+    """A place for the job: among the free GPUs, else on those of jobs that it displaces; None if neither.
 
-    `known` says that the job found no place when it last asked; then only nodes that were loosened since can help it.
-    Those it displaces have lost their GPUs on return; the free GPUs of the place are not yet taken.
+    `known` says that the job found no place when it last asked; then only nodes that were loosened since can
+    help it. Those it displaces have lost their GPUs on return; the free GPUs of the place are not yet taken.
     """
     if not partition.displaces:
         return partition.find(job)
@@ -53,7 +53,7 @@ def _helped(partition: Partition, job: Job, now_s: float) -> bool:
 
 
 def _has_room(partition: Partition, pool: Pool, node: int, gpus: int, own: tuple[float, ...]) -> bool:
-    """Whether so many GPUs of a node are free or held by jobs of worse rank; stops as soon as that is settled."""
+    """Whether so many GPUs of a node are free or held by jobs of worse rank; stops once that is settled."""
     missing = gpus - pool.free[node - pool.first_node]
     if missing <= 0:
         return True
@@ -75,8 +75,8 @@ def _has_room(partition: Partition, pool: Pool, node: int, gpus: int, own: tuple
 def _victims(partition: Partition, job: Job, pool: Pool, gang: Gang, now_s: float) -> list[Job]:
     """The running jobs of the pool that make room when they go; empty when all that may go are not enough.
 
-    The weakest go first until the job fits. Then, strongest first, each is spared that the job does not need. The
-    pool is tried out on and left as it was.
+    The weakest go first until the job fits. Then, strongest first, each is spared that the job does not need.
+    The pool is tried out on and left as it was.
     """
     fits = partition.rule.fits
     if partition.order.steady and not partition.reclaims and not partition.outranks(job, now_s):
@@ -112,7 +112,7 @@ def _enough_alone(pool: Pool, gang: Gang, placement: Placement) -> bool:
 
 
 def _spare(pool: Pool, gang: Gang, going: list[Job], fits: Callable[[Pool, Gang], bool]) -> list[Job]:
-    """Of jobs whose GPUs are free for trial, those that the gang needs gone; the others have their GPUs back."""
+    """Of jobs whose GPUs are free for trial, those that the gang needs gone; the others get theirs back."""
     needed = []
     for victim in reversed(going):
         _take(victim)

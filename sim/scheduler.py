@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from sim.blocking import BLOCKING, Blocking, Greedy
-from sim.parts import Part, Seconds
 from sim.partition import Partition, PreemptionCost
+from sim.parts import Part, Seconds
 from sim.placement import PLACEMENT, Consolidate, PlacementRule
 from sim.policies import POLICIES, Order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from sim.cluster import Pool
     from sim.job import Job
@@ -31,7 +31,7 @@ def _short_form(value: Any) -> Any:  # noqa: ANN401  whatever the user wrote
 
 def _choice(registry: Mapping[str, type[Part]]) -> Any:  # noqa: ANN401  a type made from the registry
     """One of the parts of a shelf, told by its `kind`."""
-    union = reduce(or_, registry.values())  # type: ignore[arg-type]  mypy cannot see a union made at run time
+    union = reduce(or_, registry.values())
     return Annotated[Annotated[union, Field(discriminator="kind")], BeforeValidator(_short_form)]
 
 
@@ -96,48 +96,44 @@ class SchedulerSpec(Part):
 
     @model_validator(mode="after")
     def _has_a_meaning(self) -> Self:
-        for senseless, why in self._contradictions():
-            if senseless:
-                raise ValueError(why)
+        if why := list(self._contradictions()):
+            raise ValueError("; ".join(why))
         return self
 
-    def _contradictions(self) -> Iterable[tuple[bool, str]]:
+    def _contradictions(self) -> Iterator[str]:
+        """Combinations that have no meaning, said for the user."""
         order: Order = self.order
         blocking: Blocking = self.blocking
         name, rule = getattr(order, "kind", ""), getattr(blocking, "kind", "")
-        yield (
-            order.preemption == "always" and self.preemption == "none",
-            f'order "{name}" preempts by definition, so preemption cannot be "none"; '
-            'for shortest jobs first without preemption write order "sjf"',
-        )
-        yield (
-            order.preemption == "never" and isinstance(self.preemption, PreemptionSpec) and not self.reclaim,
-            f'order "{name}" never preempts, so a cost of preemption has no effect; '
-            "choose srtf, srsf, las or priority, or set reclaim with quotas",
-        )
-        yield (
-            self.preempts and blocking.reserves,
-            f'blocking "{rule}" promises start times, which order "{name}" would break by preemption; '
-            'use "strict" or "greedy"',
-        )
-        yield (
-            self.reclaim and blocking.reserves,
-            f'blocking "{rule}" promises start times, which reclaim would break; use "strict" or "greedy"',
-        )
-        yield (
-            self.reclaim and self.preempts,
-            f'order "{name}" already decides who is displaced; use it or reclaim, not both',
-        )
-        yield (
-            order.by_tenant and rule == "conservative",
-            f'order "{name}" changes with every start, but "conservative" fixes the start of each job '
-            'when it is submitted; use "strict", "greedy" or "easy"',
-        )
-        yield (
-            blocking.reserves and getattr(self.placement, "patience", 0.0) > 0,
-            f'blocking "{rule}" promises GPUs that patience would then refuse; set patience to 0 s, '
-            'or use "strict" or "greedy"',
-        )
+        if order.preemption == "always" and self.preemption == "none":
+            yield (
+                f'order "{name}" preempts by definition, so preemption cannot be "none"; '
+                'for shortest jobs first without preemption write order "sjf"'
+            )
+        if order.preemption == "never" and isinstance(self.preemption, PreemptionSpec) and not self.reclaim:
+            yield (
+                f'order "{name}" never preempts, so a cost of preemption has no effect; '
+                "choose srtf, srsf, las or priority, or set reclaim with quotas"
+            )
+        if self.preempts and blocking.reserves:
+            yield (
+                f'blocking "{rule}" promises start times, which order "{name}" would break by preemption; '
+                'use "strict" or "greedy"'
+            )
+        if self.reclaim and blocking.reserves:
+            yield f'blocking "{rule}" promises starts, which reclaim would break; use "strict" or "greedy"'
+        if self.reclaim and self.preempts:
+            yield f'order "{name}" already decides who is displaced; use it or reclaim, not both'
+        if order.by_tenant and rule == "conservative":
+            yield (
+                f'order "{name}" changes with every start, but "conservative" fixes the start of each job '
+                'when it is submitted; use "strict", "greedy" or "easy"'
+            )
+        if blocking.reserves and getattr(self.placement, "patience", 0.0) > 0:
+            yield (
+                f'blocking "{rule}" promises GPUs that patience would then refuse; set patience to 0 s, '
+                'or use "strict" or "greedy"'
+            )
 
 
 class Desk:
@@ -226,7 +222,7 @@ class Desk:
 def desk(
     spec: SchedulerSpec, name: str, pools: Iterable[Pool], log: Log, accounts: Iterable[Account] = ()
 ) -> Desk:
-    """The scheduler of a partition as the user described it. `accounts` are the tenants that have quotas there."""
+    """The scheduler of a partition as the user described it. `accounts` are the tenants with quotas there."""
     rule: PlacementRule = spec.placement
     accounts = tuple(accounts)
     partition = Partition(

@@ -1,4 +1,4 @@
-"""From what the user described to what the engine plays: pools of nodes, desks, and where each request goes."""
+"""From what the user described to what the engine plays: pools, desks, and where each request goes."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class _Desks:
 
 
 def _cluster_of(tenant: str, stated: str | None, clusters: Mapping[str | None, object]) -> str | None:
-    """The virtual cluster of a tenant: the one stated, else the one of its own name, else the shared nodes."""
+    """The virtual cluster of a tenant: the stated one, else the one of its name, else the shared nodes."""
     if stated is not None:
         return stated
     return tenant if tenant in clusters else None
@@ -189,9 +189,9 @@ def _refusal(request: Request, home: Desk) -> str:
 def _check_host_demand(scenario: Scenario, jobs: pl.DataFrame) -> None:
     """Promises to everybody are planned on GPUs alone."""
     limited = any(p.cpus_per_node is not None or p.memory_per_node is not None for p in scenario.fleet.pools)
-    demands = jobs["cpus"].fill_null(0).sum() + jobs["memory_bytes"].fill_null(0).sum()
+    demands = (jobs["cpus"].fill_null(0) > 0).any() or (jobs["memory_bytes"].fill_null(0) > 0).any()
     if limited and demands and scenario.scheduler.blocking.kind == "conservative":
         raise PlanError(
-            'blocking "conservative" plans GPUs only, but these jobs state cores or memory and the nodes limit them; '
-            'use "easy", or leave cpus_per_node and memory_per_node out of the fleet'
+            'blocking "conservative" plans GPUs only, but these jobs state cores or memory that the nodes '
+            'limit; use "easy", or leave cpus_per_node and memory_per_node out of the fleet'
         )

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 class Account:
     """A tenant's holdings in one partition.
 
-    `quota_gpus` are guaranteed: they are taken back from borrowers where reclaim is on. `limit_gpus` is the most that
-    the tenant may hold (its quota and what it may borrow). Both are infinite for a tenant without a quota, who then has
-    nothing to reclaim and nothing to give back.
+    `quota_gpus` are guaranteed: they are taken back from borrowers where reclaim is on. `limit_gpus` is the
+    most that the tenant may hold (its quota and what it may borrow). Both are infinite for a tenant without a
+    quota, who then has nothing to reclaim and nothing to give back.
     """
 
     tenant: str

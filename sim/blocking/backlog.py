@@ -1,4 +1,4 @@
-"""Waiting jobs in order, from which the first that is short enough is found without looking at all the others."""
+"""Waiting jobs in order, from which the first that is short enough is found without a look at all others."""
 
 from __future__ import annotations
 

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 class Conservative(Blocking):
-    """Every job is promised a start, on named nodes, when it is submitted: the earliest that delays no earlier promise.
+    """Every job is promised a start on named nodes at submission: the earliest that delays no other promise.
 
-    When a job ends before its estimate, promises move forward one by one, in the order of the queue, and none moves
-    back (Mu'alem and Feitelson, IEEE TPDS 2001). When a job outlives its estimate, those whose GPUs it holds move back,
-    which is logged. Every such surprise plans the whole queue again, so runs with wrong estimates and long queues are
-    slow.
+    When a job ends before its estimate, promises move forward one by one, in the order of the queue, and none
+    moves back (Mu'alem and Feitelson, IEEE TPDS 2001). When a job outlives its estimate, those whose GPUs it
+    holds move back, which is logged. Every such surprise plans the whole queue again, so runs with wrong
+    estimates and long queues are slow.
     """
 
     kind: Literal["conservative"] = "conservative"
@@ -183,7 +183,7 @@ class ConservativeQueue:
         return sorted(self.plans.values(), key=lambda plan: (plan.start_s, plan.job.index))
 
     def _move_forward(self, now_s: float) -> None:
-        """GPUs came free before they were expected: each job in turn may take an earlier start, none a later one."""
+        """GPUs came free early: each job in turn may take an earlier start, none a later one."""
         self._build(now_s)
         plans = self._in_order()
         for plan in plans:

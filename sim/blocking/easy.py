@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class Easy(Blocking):
-    """The first job that does not fit is promised the earliest time at which the running jobs' estimates free its GPUs.
+    """The first job that does not fit is promised the earliest time at which estimates say its GPUs are free.
 
-    Another may start before it only if it ends by then or uses GPUs that the promise leaves over (Lifka, JSSPP 1995).
-    The promise names nodes, so it holds for gangs on nodes too, and the job that has it keeps it until it starts,
-    even if the order would now put another job first. When a running job outlives its estimate the promise moves,
-    and the move is logged with the job that caused it.
+    Another may start before it only if it ends by then or uses GPUs that the promise leaves over (Lifka,
+    JSSPP 1995). The promise names nodes, so it holds for gangs on nodes too, and the job that has it keeps it
+    until it starts, even if the order would now put another job first. When a running job outlives its
+    estimate the promise moves, and the move is logged with the job that caused it.
     """
 
     kind: Literal["easy"] = "easy"
@@ -114,7 +114,7 @@ class EasyQueue:
     # ---- the promise
 
     def _renew(self, now_s: float) -> None:
-        """Make the promise again after GPUs were freed: earlier than expected it may improve, later it moves."""
+        """Make the promise again: after an early end it may improve, after an overrun it moves."""
         promise = self.promise
         if promise is None:
             return
@@ -132,7 +132,7 @@ class EasyQueue:
         return min(promises, key=lambda promise: promise.start_s)
 
     def _reserve_in(self, job: Job, pool: Pool, gang: Gang, now_s: float) -> Promise:
-        """The earliest moment at which the job fits this pool, tried out on the pool itself, which is left as it was."""
+        """The earliest moment at which the job fits, tried out on the pool, which is left as it was."""
         rule = self.partition.rule
         ended: list[Job] = []
         start_s = now_s
@@ -163,7 +163,7 @@ class EasyQueue:
             ended.append(job)
 
     def _expected_ends(self, pool: Pool, now_s: float) -> Iterator[tuple[float, int, Job]]:
-        """Running jobs of the pool by expected end. One past its estimate is expected to go on for as long again."""
+        """Running jobs of the pool by expected end."""
         for end_s, index, job in self.partition.expected_ends(now_s):
             if job.site is not None and job.site[0] is pool:
                 yield end_s, index, job

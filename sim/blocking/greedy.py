@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Greedy(Blocking):
-    """Jobs in order, those that do not fit skipped. A wide job may wait for as long as narrow ones keep coming.
+    """Jobs in order, those that do not fit skipped; a wide job may wait as long as narrow ones keep coming.
 
-    Where the order preempts, a job also fits when it can displace running jobs of worse rank; this is the greedy grant
-    over running and waiting jobs together.
+    Where the order preempts, a job also fits when it can displace running jobs of worse rank; this is the
+    greedy grant over running and waiting jobs together.
     """
 
     kind: Literal["greedy"] = "greedy"

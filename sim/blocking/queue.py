@@ -22,8 +22,9 @@ class Queue(Protocol):
     def settle(self, now_s: float, fresh: Sequence[Job], *, freed: bool) -> None:
         """Start, through the partition, whoever may start now.
 
-        `fresh` are the jobs added since the last call. `freed` says that more may be possible than before: GPUs were
-        freed, a quota was, or a running job's rank got worse. Where it is False only the fresh jobs can start.
+        `fresh` are the jobs added since the last call. `freed` says that more may be possible than before:
+        GPUs were freed, a quota was, or a running job's rank got worse. Where it is False only the fresh jobs
+        can start.
         """
 
     def jobs(self) -> Iterator[Job]:

@@ -57,7 +57,7 @@ class StrictQueue:
             partition.start(job, site, now_s)
 
     def _first_line(self) -> Line | None:
-        """The line whose head is served next: of the tenant with the smallest share, else of the smallest key."""
+        """The line whose head is served next: the smallest share of a tenant, else the smallest key."""
         partition = self.partition
         if not partition.apart:
             return self.lines.get(None) or None

@@ -12,8 +12,9 @@ from sim.placement.nodes import emptiest, fill, tightest
 class Consolidate(Part):
     """Pack: a job that fits a node goes to the fullest node with room; a wider one takes whole free nodes.
 
-    The rest of a wide job (the 4 of 20 GPUs on nodes of 8) goes to the node with the most free GPUs. Lowest index
-    breaks ties. This is the placement of the Helios simulator (Hu et al., SC 2021), to which it is equal job by job.
+    The rest of a wide job (the 4 of 20 GPUs on nodes of 8) goes to the node with the most free GPUs. Lowest
+    index breaks ties. This is the placement of the Helios simulator (Hu et al., SC 2021), to which it is
+    equal job by job.
     """
 
     kind: Literal["consolidate"] = "consolidate"

@@ -1,4 +1,4 @@
-"""What the placements share: filling the parts of a gang node by node with one rule for the choice of a node."""
+"""What the placements share: filling the parts of a gang node by node, by a rule for the choice."""
 
 from __future__ import annotations
 

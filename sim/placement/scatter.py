@@ -12,9 +12,9 @@ from sim.placement.nodes import tightest
 class Scatter(Part):
     """Take free GPUs wherever they are: a job fits as soon as enough are free in the pool.
 
-    A job that fits one node goes to the fullest such node; otherwise it gathers GPUs from the emptiest nodes down, so
-    that it touches few. A request for a number of nodes, and for cores or memory, is not looked at. This is the
-    idealised cluster of many scheduling studies, and a bound on what defragmentation could bring.
+    A job that fits one node goes to the fullest such node; otherwise it gathers GPUs from the emptiest nodes
+    down, so that it touches few. A request for a number of nodes, and for cores or memory, is not looked at.
+    This is the idealised cluster of many scheduling studies, and a bound on what defragmentation could bring.
     """
 
     kind: Literal["scatter"] = "scatter"

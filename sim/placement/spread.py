@@ -12,8 +12,8 @@ from sim.placement.nodes import emptiest, fill
 class Spread(Part):
     """Every part of a job goes to the node with the most free GPUs.
 
-    Jobs share nodes as little as possible, which spares them each other's host and network load; the price is that
-    whole free nodes, which wide jobs need, become rare.
+    Jobs share nodes as little as possible, which spares them each other's host and network load; the price is
+    that whole free nodes, which wide jobs need, become rare.
     """
 
     kind: Literal["spread"] = "spread"

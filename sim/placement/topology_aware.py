@@ -14,9 +14,9 @@ from sim.placement.nodes import fill, tightest
 class TopologyAware(Part):
     """Keep a job inside one scale-up domain, else one rack, else on as few racks as it can have.
 
-    Until a job has waited for its patience, it starts only where it spans no more racks than it would on an empty
-    fleet; after that it takes what there is, still on the fewest racks. (Delay scheduling, Zaharia et al., EuroSys
-    2010, applied to racks.)
+    Until a job has waited for its patience, it starts only where it spans no more racks than it would on an
+    empty fleet; after that it takes what there is, still on the fewest racks. (Delay scheduling, Zaharia et
+    al., EuroSys 2010, applied to racks.)
     """
 
     kind: Literal["topology_aware"] = "topology_aware"
@@ -44,10 +44,9 @@ class TopologyAware(Part):
             return None
         able = pool.able(gang, gang.parts[0][0])
         fullest_first = sorted(pool.racks, key=lambda rack: -(rack & able).bit_count())
-        chosen, spanned = 0, 0
-        for rack in fullest_first:
+        chosen = 0
+        for spanned, rack in enumerate(fullest_first, start=1):
             chosen |= rack
-            spanned += 1
             if gang.local and spanned > _fewest_racks(pool, gang):
                 return None
             found = fill(pool, gang, tightest, chosen)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class FairShare(Order):
     """Serve next the tenant that holds the least for its weight; submission order inside a tenant.
 
-    A tenant's share is the largest, over the named resources, of what it holds over what the partition has, divided by
-    its weight. With `gpu` alone this is weighted fair sharing of GPUs; with `cpu` and `memory` it is dominant resource
-    fairness (Ghodsi et al., NSDI 2011).
+    A tenant's share is the largest, over the named resources, of what it holds over what the partition has,
+    divided by its weight. With `gpu` alone this is weighted fair sharing of GPUs; with `cpu` and `memory` it
+    is dominant resource fairness (Ghodsi et al., NSDI 2011).
     """
 
     kind: Literal["fair_share"] = "fair_share"

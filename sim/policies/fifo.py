@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Fifo(Order):
-    """Jobs in the order of their submission. A blocking rule says whether others may pass a head that does not fit."""
+    """Jobs in order of submission; the blocking rule says who may pass a head that does not fit."""
 
     kind: Literal["fifo"] = "fifo"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from sim.parts import GpuSeconds  # noqa: TC001  pydantic reads the annotation when the class is made
+from sim.parts import GpuSeconds
 from sim.policies.order import Key, Order
 
 if TYPE_CHECKING:
@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 
 
 class Las(Order):
-    """Jobs sink to a lower level as the GPU-seconds they have held pass each threshold; first in, first out inside one.
+    """Jobs sink to a lower level as the GPU-seconds they have held pass each threshold.
 
-    It needs no run times: new and short jobs go first because they have had little. The two-dimensional form counts
-    GPUs x time. A job sinks at the exact moment it passes a threshold and joins the tail of the next level. Inside a
-    level nobody displaces a running job. Thresholds and the order inside a level follow the Tiresias simulator
-    (Gu et al., NSDI 2019), which however notices some sinking late.
+    Inside a level it is first in, first out. It needs no run times: new and short jobs go first because they
+    have had little. The two-dimensional form counts GPUs x time. A job sinks at the exact moment it passes a
+    threshold and joins the tail of the next level. Inside a level nobody displaces a running job. Thresholds
+    and the order inside a level follow the Tiresias simulator (Gu et al., NSDI 2019), which however notices
+    some sinking late.
     """
 
     kind: Literal["las"] = "las"
     preemption: ClassVar[Literal["never", "optional", "always"]] = "always"
+    sinks: ClassVar[bool] = True
     thresholds: tuple[GpuSeconds, ...] = Field(
         (3250.0, 7200.0), min_length=1, description="GPU-seconds held at which a job sinks to the next level"
     )
@@ -43,9 +45,10 @@ class Las(Order):
         return (job.level, job.entered_s, 0.0)
 
     def rank(self, job: Job, now_s: float) -> tuple[float, ...]:
-        """Inside a level, running jobs stand before waiting ones, in the order in which they came to run there.
+        """Inside a level running jobs stand before waiting ones, in the order in which they came to run.
 
-        A job that sinks at this very moment stands at the tail: those who wait in its new level may displace it.
+        A job that sinks at this very moment stands at the tail: those who wait in its new level may displace
+        it.
         """
         if job.site is None:
             if job.queued_s > job.entered_s:

@@ -1,4 +1,4 @@
-"""What an order of the queue is. Smaller comes first everywhere; the row in the arrivals table breaks ties."""
+"""What an order of the queue is. Smaller comes first; the row in the arrivals table breaks ties."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ Key: TypeAlias = "float | tuple[float, ...]"
 class Order(Part):
     """A queue order: pure functions of one job, with the defaults of an order that never preempts.
 
-    The scheduler relies on two promises. While a job waits its `key` does not change. While it runs, its `rank`
-    against waiting jobs only improves, except at the moments that `changes_after_s` announces; so a job that could not
-    displace anybody need not be looked at again until GPUs are freed or a rank gets worse.
+    The scheduler relies on two promises. While a job waits its `key` does not change. While it runs, its
+    `rank` against waiting jobs only improves, except at the moments that `changes_after_s` announces; so a
+    job that could not displace anybody need not be looked at again until GPUs are freed or a rank gets worse.
     """
 
     preemption: ClassVar[Literal["never", "optional", "always"]] = "never"
-    """Whether a waiting job takes the GPUs of a running job of worse rank: by definition, if asked, or never."""
+    """Whether a waiting job takes the GPUs of a running one of worse rank: by definition, if asked, never."""
     by_tenant: ClassVar[bool] = False
     """Whether tenants are ranked first, and jobs only inside a tenant."""
+    sinks: ClassVar[bool] = False
+    """Whether the rank of a running job gets worse at known times."""
     steady: ClassVar[bool] = True
     """Whether running jobs keep their order among themselves between changes."""
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Srsf(Order):
-    """As shortest remaining time first, but by the GPU-seconds left: time left x GPUs (Gu et al., NSDI 2019)."""
+    """As shortest remaining time first, but by GPU-seconds left: time x GPUs (Gu et al., NSDI 2019)."""
 
     kind: Literal["srsf"] = "srsf"
     preemption: ClassVar[Literal["never", "optional", "always"]] = "always"

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class Srtf(Order):
     """At each arrival and completion the GPUs go to the jobs with the least time left, running ones included.
 
-    The time left is the expected work, without the time to load saved state: were that counted, two jobs could
-    displace each other for ever.
+    The time left is the expected work, without the time to load saved state: were that counted, two jobs
+    could displace each other for ever.
     """
 
     kind: Literal["srtf"] = "srtf"
