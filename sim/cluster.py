@@ -156,6 +156,8 @@ class Pool:
         """
         if len(gang.parts) == 1 and gang.parts[0][1] == 1 and not (self.host and gang.needs_host):
             return self.levels >> gang.gpus != 0
+        if not self.levels >> gang.parts[0][0]:
+            return False
         needed = 0
         for width, count in gang.parts:
             needed += count

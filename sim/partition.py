@@ -35,8 +35,6 @@ DONE = Outcome.DONE
 
 Site: TypeAlias = tuple[Pool, Gang, Placement]
 """Where a job runs or could run."""
-Split: TypeAlias = tuple[float, float, float, float, float]
-"""A wait by cause, in seconds, in the order of `sim.log.CAUSES`."""
 Marks: TypeAlias = tuple[tuple[float, float, float, float], int, float]
 """What a shape had waited when a job joined it: times by cause, the cause then, and for how long already."""
 
@@ -231,10 +229,12 @@ class Partition:
         account = shape.account
         if account is not None and account.gpus + shape.gpus > account.limit_gpus:
             return None
+        gpus = shape.gpus
         for pool, gang in shape.options:
-            placement = self.rule.find(pool, gang)
-            if placement is not None:
-                return pool, gang, placement
+            if pool.free_gpus >= gpus:
+                placement = self.rule.find(pool, gang)
+                if placement is not None:
+                    return pool, gang, placement
         return None
 
     def fits(self, shape: Shape) -> bool:
@@ -389,13 +389,25 @@ class Partition:
         job.marks = None
         total_s = now_s - job.queued_s
         if total_s > 0:
+            queued_s = job.queued_s
             if job.started_s >= 0:
-                split = (0.0, 0.0, 0.0, 0.0, total_s)
+                row = (job.index, queued_s, now_s, 0.0, 0.0, 0.0, 0.0, total_s, still_queued)
             elif marks[0] is shape.waited_s and marks[1] == CAPACITY:
-                split = (total_s, 0.0, 0.0, 0.0, 0.0)
+                row = (job.index, queued_s, now_s, total_s, 0.0, 0.0, 0.0, 0.0, still_queued)
             else:
-                split = _split(marks, shape, now_s, total_s)
-            self.log.waits.append((job.index, job.queued_s, now_s, *split, still_queued))
+                capacity_s, fragmentation_s, quota_s, order_s = _split(marks, shape, now_s, total_s)
+                row = (
+                    job.index,
+                    queued_s,
+                    now_s,
+                    capacity_s,
+                    fragmentation_s,
+                    quota_s,
+                    order_s,
+                    0.0,
+                    still_queued,
+                )
+            self.log.waits.append(row)
         shape.waiting -= 1
         if not shape.waiting:
             self._note(shape, now_s)
@@ -464,8 +476,11 @@ class Partition:
         return FRAGMENTATION if enough else CAPACITY
 
 
-def _split(marks: Marks, shape: Shape, now_s: float, total_s: float) -> Split:
-    """A wait by cause, from what the shape had waited when the job joined and what it has waited now."""
+def _split(marks: Marks, shape: Shape, now_s: float, total_s: float) -> list[float]:
+    """A wait by cause, from what the shape had waited when the job joined and what it has waited now.
+
+    The largest part takes up the rounding, so that the parts add up to the wait.
+    """
     (capacity_s, fragmentation_s, quota_s, order_s), cause, elapsed_s = marks
     waited_s = shape.waited_s
     parts = [
@@ -479,7 +494,7 @@ def _split(marks: Marks, shape: Shape, now_s: float, total_s: float) -> Split:
     largest = parts.index(max(parts))
     parts[largest] = 0.0
     parts[largest] = total_s - sum(parts)
-    return parts[0], parts[1], parts[2], parts[3], 0.0
+    return parts
 
 
 if len(CAUSES) != PREEMPTION + 1:

@@ -187,8 +187,16 @@ class Desk:
             partition.enter(fresh.pop(), now_s)
             return
         if partition.waiting or fresh:
-            self._grant(now_s)
-            self._account(now_s)
+            if partition.displaces:
+                self._grant(now_s)
+            else:
+                for job in fresh:
+                    self.queue.add(job)
+                self.queue.settle(now_s, fresh, freed=self._freed)
+            if partition.waiting and (self._freed or partition.begun):
+                partition.account_causes(now_s)
+            if self._fresh:
+                self._let_wait(now_s)
         partition.loosened.clear()
         if partition.sunk:
             partition.settle_ranks(math.nextafter(now_s, math.inf))
@@ -208,14 +216,11 @@ class Desk:
             self._freed = True
             self._fresh += fresh
 
-    def _account(self, now_s: float) -> None:
-        """From now on, each who waits does so for the reason that holds after these decisions."""
-        partition = self.partition
-        if self._freed or partition.begun:
-            partition.account_causes(now_s)
+    def _let_wait(self, now_s: float) -> None:
+        """The newcomers that found no place wait from now on."""
         for job in self._fresh:
             if job.site is None and job.marks is None:
-                partition.enter(job, now_s)
+                self.partition.enter(job, now_s)
         self._fresh = []
 
 
