@@ -2,11 +2,12 @@
 
     python benchmarks/replay.py [--trace philly_jobs.csv.gz] [--most 1000000] [--json FILE]
 
-Everything runs in turn on one core. Each measurement has a process of its own, so that its peak memory is its own, and
-is preceded in that process by a bare SimPy M/M/c queue (a process and a `Resource` request per customer, c = 64, load
-0.9) of as many customers as there are jobs: the ratio of the two is what to compare between machines. Times are CPU
-seconds of that process. They include preparing the desks from the scenario, the event log and the causes of every
-wait; they exclude reading the trace, drawing the jobs and making the report.
+Everything runs in turn on one core. Each measurement has a process of its own, so that its peak memory is
+its own, and is preceded in that process by a bare SimPy M/M/c queue (a process and a `Resource` request per
+customer, c = 64, load 0.9) of as many customers as there are jobs: the ratio of the two is what to compare
+between machines. Times are CPU seconds of that process. They include preparing the desks from the scenario,
+the event log and the causes of every wait; they exclude reading the trace, drawing the jobs and making the
+report.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def bare_simpy_s(customers: int, servers: int = 64) -> float:
     """CPU seconds of a plain SimPy M/M/c queue."""
     environment = simpy.Environment()
     server = simpy.Resource(environment, capacity=servers)
-    draw = random.Random(1)
+    draw = random.Random(1)  # noqa: S311  a queue, not a secret
 
     def customer() -> Iterator[simpy.Event]:
         with server.request() as request:
@@ -63,7 +64,7 @@ def bare_simpy_s(customers: int, servers: int = 64) -> float:
 
 
 def synthetic(jobs: int, nodes: int) -> pl.DataFrame:
-    """Poisson arrivals that keep 90 % of the GPUs busy: mostly one GPU, some gangs of up to two nodes of 8."""
+    """Poisson arrivals that keep 90 % of the GPUs busy: mostly one GPU, some gangs of up to two nodes."""
     draw = streams.stream(1, "benchmark")
     gpus = draw.choice([1, 2, 4, 8, 16], jobs, p=[0.7, 0.1, 0.1, 0.08, 0.02])
     duration_s = draw.exponential(3600.0, jobs)
@@ -105,10 +106,14 @@ def measure(policy: str, nodes: int, jobs: pl.DataFrame) -> dict[str, Any]:
 def in_own_process(*arguments: str, repeats: int) -> dict[str, Any]:
     """The measurement with the median ratio of several, each in a new process."""
     command = [sys.executable, __file__, "--one", *arguments]
-    rows = [
-        json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(repeats)
-    ]
+    rows = [_run(command) for _ in range(repeats)]
     return sorted(rows, key=lambda row: row["ratio"])[repeats // 2]
+
+
+def _run(command: list[str]) -> dict[str, Any]:
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)  # noqa: S603  this very script
+    row: dict[str, Any] = json.loads(done.stdout)
+    return row
 
 
 def show(title: str, rows: list[dict[str, Any]]) -> None:

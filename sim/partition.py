@@ -326,6 +326,13 @@ class Partition:
         """Whether a waiting job stands before the weakest of the running ones."""
         return bool(self.running) and self.order.rank(job, now_s) < self.running[-1][0]
 
+    def are_out(self, displaced: list[Job]) -> bool:
+        """Whether jobs that just lost their GPUs can neither go elsewhere nor displace anybody in turn."""
+        if self.reclaims or not self.order.steady or not self.running:
+            return False
+        weakest, most_free = self.running[-1][0], self.most_free
+        return all(job.rank > weakest and job.gpus > most_free for job in displaced)
+
     def expected_ends(self, now_s: float) -> Iterator[tuple[float, int, Job]]:
         """Running jobs by expected end. One past its estimate is expected to go on for as long again."""
         late: list[tuple[float, int, Job]] = []

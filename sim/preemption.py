@@ -39,9 +39,11 @@ def _helped(partition: Partition, job: Job, now_s: float) -> bool:
     """Whether a loosened node has room for some part of the gang, counting what the job may displace there.
 
     On every other node no more is possible than when the job found no place: running jobs only gain rank.
+    Where that says nothing (a quota may have been the reason, GPUs count wherever they are, ranks change all
+    the time) the answer is yes.
     """
     order = partition.order
-    if partition.reclaims or partition.rule.anywhere or not order.steady:
+    if partition.limited or partition.reclaims or partition.rule.anywhere or not order.steady:
         return True
     own = order.rank(job, now_s)
     for pool, gang in job.shape.options:

@@ -204,7 +204,8 @@ class Desk:
 
     def _grant(self, now_s: float) -> None:
         """Let the queue start jobs until nobody who was displaced changes the picture."""
-        queue, displaced = self.queue, self.partition.displaced
+        queue, partition = self.queue, self.partition
+        displaced = partition.displaced
         fresh, freed, requeued = self._fresh, self._freed, 0
         while True:
             for job in fresh:
@@ -212,9 +213,13 @@ class Desk:
             queue.settle(now_s, fresh, freed=freed)
             if len(displaced) == requeued:
                 return
-            fresh, freed, requeued = displaced[requeued:], self.partition.leftover, len(displaced)
+            fresh, freed, requeued = displaced[requeued:], partition.leftover, len(displaced)
             self._freed = True
             self._fresh += fresh
+            if not freed and partition.are_out(fresh):
+                for job in fresh:
+                    queue.add(job)
+                return
 
     def _let_wait(self, now_s: float) -> None:
         """The newcomers that found no place wait from now on."""
