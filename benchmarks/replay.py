@@ -19,7 +19,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,12 @@ def bare_simpy_s(customers: int, servers: int = 64) -> float:
     server = simpy.Resource(environment, capacity=servers)
     draw = random.Random(1)  # noqa: S311  a queue, not a secret
 
-    def customer() -> Iterator[simpy.Event]:
+    def customer() -> Generator[simpy.Event, Any, None]:
         with server.request() as request:
             yield request
             yield environment.timeout(draw.expovariate(1.0))
 
-    def source() -> Iterator[simpy.Event]:
+    def source() -> Generator[simpy.Event, Any, None]:
         for _ in range(customers):
             yield environment.timeout(draw.expovariate(LOAD * servers))
             environment.process(customer())

@@ -142,7 +142,8 @@ class Simulation:
         """A run ends: the work is done, or the stated limit is reached."""
         job, now_s = alarm.job, self.clock.now
         if job is not None:
-            self._silence(job, alarm)
+            if job.alarms:
+                self._silence(job, alarm)
             over = self.kill_at_estimate and job.work_left_s > job.remaining_s
             desk = self._desk(job)
             desk.finish(job, now_s, Outcome.TIMED_OUT if over else Outcome.DONE)
@@ -202,9 +203,10 @@ class Simulation:
             run_s = job.remaining_s
         alarm = Alarm(self._end, job)
         self.clock.at(job.started_s + job.restart_s + run_s, ENDS, alarm)
-        job.alarms = [alarm]
-        if desk.partition.order.sinks:
-            self._watch_rank(desk, job)
+        if desk.partition.displaces:
+            job.alarms = [alarm]
+            if desk.partition.order.sinks:
+                self._watch_rank(desk, job)
 
     def _silence(self, job: Job, but: Alarm | None = None) -> None:
         """What was to happen to a run does not; the alarm that rings now needs no cancelling."""

@@ -239,8 +239,13 @@ class Partition:
 
     def fits(self, shape: Shape) -> bool:
         """Whether a job of this shape would find a place, quotas apart."""
-        fits = self.rule.fits
-        return any(pool.free_gpus >= shape.gpus and fits(pool, gang) for pool, gang in shape.options)
+        gpus, plain_in = shape.gpus, shape.plain_in
+        if plain_in is not None:
+            return plain_in.levels >> gpus != 0
+        for pool, gang in shape.options:  # noqa: SIM110  a generator costs more than what it would ask
+            if pool.free_gpus >= gpus and self.rule.fits(pool, gang):
+                return True
+        return False
 
     def allows(self, shape: Shape) -> bool:
         """Whether the tenant's quota leaves room for one more job of this shape."""

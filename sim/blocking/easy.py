@@ -12,7 +12,7 @@ from sim.cluster import Gang
 from sim.partition import earliest_end_first
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from sim.cluster import Placement, Pool
     from sim.job import Job
@@ -173,39 +173,49 @@ class EasyQueue:
     def _backfill(self, now_s: float) -> None:
         """Start others, in order, as long as the promise stands."""
         promise = self.promise
-        if promise is None:
-            return
-        lines = self._roomy(self.lines)
-        while lines:
+        while promise is not None and (shapes := self._roomy()):
+            beside = self._beside(shapes, promise)
+            latest_s = _latest(now_s, promise.start_s)
             found = [
-                entry for shape in lines if (entry := self._candidate(shape, promise, now_s)) is not None
+                entry
+                for shape in shapes
+                if (entry := self._candidate(shape, promise, math.inf if shape in beside else latest_s))
             ]
             if not found:
                 return
-            job = self._first_of(found)[2]
+            job = min(found, key=_by_share if self.partition.order.by_tenant else None)[2]
             site = self._place_beside(job, promise, now_s)
             if site is None:
-                lines.remove(job.shape)
-                continue
+                return
             self._start(job, site, now_s)
-            lines = self._roomy(lines)
 
-    def _roomy(self, shapes: Iterable[Shape]) -> list[Shape]:
+    def _roomy(self) -> list[Shape]:
         """Shapes that somebody waits for and that fit the free GPUs."""
-        most_free, fits = self.partition.most_free, self.partition.fits
-        return [shape for shape in shapes if shape.gpus <= most_free and self.lines[shape] and fits(shape)]
+        partition = self.partition
+        most_free, fits, lines = partition.most_free, partition.fits, self.lines
+        if not most_free:
+            return []
+        return [shape for shape, line in lines.items() if shape.gpus <= most_free and line and fits(shape)]
 
-    def _first_of(self, entries: list[Entry]) -> Entry:
-        return min(entries, key=_by_share if self.partition.order.by_tenant else None)
+    def _beside(self, shapes: list[Shape], promise: Promise) -> set[Shape]:
+        """Shapes that fit without what was promised, so that even a long job may have them."""
+        held = self._hold(promise)
+        fitting = {shape for shape in shapes if self._leaves_enough(shape, promise)}
+        self._let_go(promise, held)
+        return fitting
 
-    def _candidate(self, shape: Shape, promise: Promise, now_s: float) -> Entry | None:
-        """The first job of a shape that the promise allows to start now."""
+    def _leaves_enough(self, shape: Shape, promise: Promise) -> bool:
+        """Whether a job of the shape fits while the promise is held, and leaves the promised job its quota."""
+        account = promise.job.account
+        if shape.account is account and account.gpus + shape.gpus + promise.job.gpus > account.limit_gpus:
+            return False
+        return self.partition.fits(shape)
+
+    def _candidate(self, shape: Shape, promise: Promise, limit_s: float) -> Entry | None:
+        """The first job of a shape, other than the promised one, that takes no longer than the limit."""
         if not self.partition.allows(shape):
             return None
-        line = self.lines[shape]
-        if self._fits_beside(shape, promise):
-            return line.first_within(math.inf, promise.job)
-        return line.first_within(_latest(now_s, promise.start_s), promise.job)
+        return self.lines[shape].first_within(limit_s, promise.job)
 
     def _try_fresh(self, job: Job, now_s: float) -> None:
         promise = self.promise
@@ -218,10 +228,8 @@ class EasyQueue:
         """A place for a job that ends before the promise, or that leaves alone what was promised."""
         if job.remaining_s <= _latest(now_s, promise.start_s):
             return self.partition.find(job)
-        if not self._fits_beside(job.shape, promise):
-            return None
         held = self._hold(promise)
-        site = self.partition.find(job)
+        site = self.partition.find(job) if self._leaves_enough(job.shape, promise) else None
         self._let_go(promise, held)
         if site is not None and site[0] is promise.pool:
             promise.spare_gpus -= job.gpus
@@ -230,27 +238,18 @@ class EasyQueue:
                     promise.spare[node] -= gpus
         return site
 
-    def _fits_beside(self, shape: Shape, promise: Promise) -> bool:
-        """Whether a job that outlasts the promised start fits without what was promised."""
-        account = promise.job.account
-        if shape.account is account and account.gpus + shape.gpus + promise.job.gpus > account.limit_gpus:
-            return False
-        if shape.gpus > promise.spare_gpus and all(pool is promise.pool for pool, _ in shape.options):
-            return False
-        held = self._hold(promise)
-        fits = self.partition.fits(shape)
-        self._let_go(promise, held)
-        return fits
-
     def _hold(self, promise: Promise) -> Placement:
         """Take the GPUs that are free now but promised for later."""
         pool = promise.pool
         free, first = pool.free, pool.first_node
-        held = tuple(
+        held: Placement = tuple(
             (node, free[node - first] - spare)
             for node, spare in promise.spare.items()
             if free[node - first] > spare
         )
+        rule, promised = self.partition.rule, pool.free_gpus - promise.spare_gpus
+        if rule.anywhere and promised > 0:
+            held = rule.find(pool, Gang(promised, ((promised, 1),))) or ()
         pool.take(held, _HELD)
         return held
 
