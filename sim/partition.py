@@ -491,21 +491,22 @@ class Partition:
 def _split(marks: Marks, shape: Shape, now_s: float, total_s: float) -> list[float]:
     """A wait by cause, from what the shape had waited when the job joined and what it has waited now.
 
-    The largest part takes up the rounding, so that the parts add up to the wait.
+    The cause that held last takes up the rounding, so that the parts add up to the wait; if it held for no
+    time, the largest does.
     """
     (capacity_s, fragmentation_s, quota_s, order_s), cause, elapsed_s = marks
-    waited_s = shape.waited_s
+    waited_s, last = shape.waited_s, shape.cause
     parts = [
         waited_s[0] - capacity_s,
         waited_s[1] - fragmentation_s,
         waited_s[2] - quota_s,
         waited_s[3] - order_s,
     ]
-    parts[cause] -= elapsed_s
-    parts[shape.cause] += now_s - shape.since_s
-    largest = parts.index(max(parts))
-    parts[largest] = 0.0
-    parts[largest] = total_s - sum(parts)
+    parts[cause] = max(0.0, parts[cause] - elapsed_s)
+    if now_s <= shape.since_s:
+        last = parts.index(max(parts))
+    parts[last] = 0.0
+    parts[last] = total_s - (parts[0] + parts[1] + parts[2] + parts[3])
     return parts
 
 

@@ -205,7 +205,7 @@ class EasyQueue:
         return fitting
 
     def _leaves_enough(self, shape: Shape, promise: Promise) -> bool:
-        """Whether a job of the shape fits while the promise is held, and leaves the promised job its quota."""
+        """Whether a job of the shape fits while the promise is held, and leaves that job its quota."""
         account = promise.job.account
         if shape.account is account and account.gpus + shape.gpus + promise.job.gpus > account.limit_gpus:
             return False
