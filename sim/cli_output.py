@@ -80,7 +80,7 @@ def write(text: str) -> None:
 
 def write_json(value: object) -> None:
     """Print a value as JSON."""
-    write(json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False))
+    write(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def plain(value: object) -> Any:  # noqa: ANN401 - a JSON tree
