@@ -22,6 +22,7 @@ class Job:
         "account",
         "alarms",
         "attained_gpu_s",
+        "displaced_s",
         "entered_s",
         "estimate_s",
         "expected_end_s",
@@ -69,6 +70,8 @@ class Job:
         """What its shape had waited when this job joined; None while it does not wait."""
         self.attained_gpu_s = 0.0
         """GPU-seconds held so far, up to the last start."""
+        self.displaced_s = -1.0
+        """When it last lost its GPUs to another job; negative while that never happened."""
         self.level = 0
         self.entered_s = submit_s
         """When it entered its level of a multi-level queue."""

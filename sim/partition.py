@@ -176,6 +176,8 @@ class Partition:
         """Jobs that began to wait for locality since the engine last looked."""
         self.surprised = False
         """Whether a job has ended at another time than expected since a promise was last made."""
+        self.overran: Job | None = None
+        """The last job that ended later than expected."""
         self.patience_s: float = getattr(rule, "patience", 0.0)
 
     # ---- what jobs ask for
@@ -292,6 +294,8 @@ class Partition:
             self._charge(job, -1)
         if now_s != job.expected_end_s:
             self.surprised = True
+            if now_s > job.expected_end_s:
+                self.overran = job
         if outcome is DONE:
             kept_s, lost_s, loading_s = job.work_left_s, 0.0, job.restart_s
         else:
@@ -306,7 +310,7 @@ class Partition:
         job.work_left_s = max(0.0, job.work_left_s - kept_s)
         job.remaining_s = max(0.0, job.remaining_s - kept_s)
         job.restart_s = self.cost.restart_s + self.cost.restart_s_per_gpu * job.gpus
-        job.queued_s = now_s
+        job.queued_s = job.displaced_s = now_s
         self.displaced.append(job)
 
     @property

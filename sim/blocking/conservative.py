@@ -114,6 +114,11 @@ def _pool_with(pool: Pool, free: NDArray[np.int64]) -> Pool:
     return trial
 
 
+def _is_free(site: Site) -> bool:
+    pool, _, placement = site
+    return all(pool.free[node - pool.first_node] >= gpus for node, gpus in placement)
+
+
 class ConservativeQueue:
     """The plans of everybody who waits, and what they leave free over time."""
 
@@ -134,6 +139,8 @@ class ConservativeQueue:
         late = [
             job for (end_s, *_), job in partition.running.irange(maximum=((now_s, np.inf),)) if end_s <= now_s
         ]
+        if not late and partition.overran is not None and self._overdue(now_s):
+            late = [partition.overran]
         if late:
             self._plan_again(now_s, late[0])
         elif partition.surprised:
@@ -153,8 +160,14 @@ class ConservativeQueue:
         ):
             if plan.start_s > now_s:
                 break
+            if not _is_free(plan.site):
+                continue  # a job that takes no time is there, and leaves within this moment
             del self.plans[plan.job.index]
             partition.start(plan.job, plan.site, now_s)
+
+    def _overdue(self, now_s: float) -> bool:
+        """Whether somebody should have started already, but for a job that ended late."""
+        return any(plan.start_s < now_s for plan in self.plans.values())
 
     def _build(self, now_s: float) -> None:
         """Profiles of what the running jobs leave free."""

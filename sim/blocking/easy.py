@@ -90,6 +90,8 @@ class EasyQueue:
                 if self.promise is None:
                     self.promise = self._reserve(job, now_s)
                 return
+            if self.promise is not None and self.promise.start_s < now_s:
+                self._note_moved(self.promise, now_s, now_s)
             self.promise = None
             self._start(job, site, now_s)
 
@@ -121,11 +123,20 @@ class EasyQueue:
         self.partition.surprised = False
         renewed = self._reserve(promise.job, now_s)
         if renewed.start_s > promise.start_s:
-            late = self.partition.running[0][1]
-            self.partition.log.moved_reservations.append(
-                (now_s, promise.job.index, promise.start_s, renewed.start_s, late.index)
-            )
+            self._note_moved(promise, renewed.start_s, now_s)
         self.promise = renewed
+
+    def _note_moved(self, promise: Promise, start_s: float, now_s: float) -> None:
+        """A promise is kept later than made, because of a job that outlived its estimate: one that still runs
+        in the pool, else the one that ended last."""
+        partition = self.partition
+        running = (job for _, job in partition.running if job.site is not None and job.site[0] is promise.pool)
+        late = next((job for job in running if job.expected_end_s <= now_s), partition.overran)
+        if late is None:
+            raise AssertionError(f"the promise to {promise.job} moved though no job was late")
+        partition.log.moved_reservations.append(
+            (now_s, promise.job.index, promise.start_s, start_s, late.index)
+        )
 
     def _reserve(self, job: Job, now_s: float) -> Promise:
         promises = [self._reserve_in(job, pool, gang, now_s) for pool, gang in job.shape.options]

@@ -35,9 +35,15 @@ class StrictQueue:
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
         self.lines: dict[Account | None, Line] = {}
+        self._patient: set[int] = set()
+        """Rows of those in line, kept where they may come again when they give up their wish for locality."""
 
     def add(self, job: Job) -> None:
-        """A job waits."""
+        """A job waits. One whose shape changed while it waited keeps its place in line."""
+        if self.partition.patience_s:
+            if job.index in self._patient:
+                return
+            self._patient.add(job.index)
         entry = (self.partition.order.key(job), job.index, job)
         line = self.lines.get(job.shape.account)
         if line is None:
@@ -54,6 +60,7 @@ class StrictQueue:
             if site is None:
                 return
             line.pop()
+            self._patient.discard(job.index)
             partition.start(job, site, now_s)
 
     def _first_line(self) -> Line | None:

@@ -40,8 +40,8 @@ class Las(Order):
 
     def key(self, job: Job) -> Key:
         """Level; inside it those displaced last come first, then the others as they entered."""
-        if job.queued_s > job.entered_s:
-            return (job.level, -job.queued_s, _joined_s(job))
+        if job.displaced_s > job.entered_s:
+            return (job.level, -job.displaced_s, _joined_s(job))
         return (job.level, job.entered_s, 0.0)
 
     def rank(self, job: Job, now_s: float) -> tuple[float, ...]:
@@ -51,8 +51,8 @@ class Las(Order):
         it.
         """
         if job.site is None:
-            if job.queued_s > job.entered_s:
-                return (job.level, -job.queued_s, _joined_s(job), job.index)
+            if job.displaced_s > job.entered_s:
+                return (job.level, -job.displaced_s, _joined_s(job), job.index)
             return (job.level, job.entered_s, 0.0, job.index)
         if job.entered_s == now_s and job.started_s < now_s:
             return (job.level, now_s, 0.0, job.index)
