@@ -225,9 +225,9 @@ def compare(run_folders: tuple[Path, ...], html_file: Path | None, *, as_json: b
         page = io.StringIO()
         reports.render_html(found, page)
         cli_output.write_file(html_file, page.getvalue())
-    elif as_json:
+    if as_json:
         cli_output.write_json(found)
-    else:
+    elif html_file is None:
         with cli_output.stdout() as out:
             reports.render(found, out)
 
@@ -236,17 +236,28 @@ def compare(run_folders: tuple[Path, ...], html_file: Path | None, *, as_json: b
 @RUN
 @click.option("--html", "html_file", type=FILE, help="Write the report as a page.")
 @click.option("--perfetto", "perfetto_file", type=FILE, help="Write a timeline for ui.perfetto.dev.")
+@click.option(
+    "--as", "others", type=(str, FILE), multiple=True, metavar="NAME FILE", help="Write any report by name."
+)
 @AS_JSON
-def report(run_folder: Path, html_file: Path | None, perfetto_file: Path | None, *, as_json: bool) -> None:
+def report(
+    run_folder: Path,
+    html_file: Path | None,
+    perfetto_file: Path | None,
+    others: tuple[tuple[str, Path], ...],
+    *,
+    as_json: bool,
+) -> None:
     """Print the report of a RUN again, or as a page."""
+    from sim import cli_arguments
     from sim import run_folder as folders
 
+    named = [("html", html_file), ("chrome_trace", perfetto_file), *others]
+    files = [(cli_arguments.file_report(name), file) for name, file in named if file is not None]
     results = folders.read(run_folder)
-    if html_file is not None:
-        cli_output.write_file(html_file, _rendered(results, "html"))
-    if perfetto_file is not None:
-        cli_output.write_file(perfetto_file, _rendered(results, "chrome_trace"))
-    if as_json or (html_file is None and perfetto_file is None):
+    for name, file in files:
+        cli_output.write_file(file, _rendered(results, name))
+    if as_json or not files:
         _print(results, run_folder, as_json=as_json)
 
 

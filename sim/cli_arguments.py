@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sim import catalog, scenario
 from sim.errors import PlanError, hint
+from sim.reports import REPORTS
 from sim.trace_check import Fleet
 
 if TYPE_CHECKING:
@@ -52,6 +53,14 @@ def named_runs(folders: Sequence[Path]) -> dict[str, Path]:
         if count > 1:
             raise PlanError(f"{name} is given {count} times; a run is compared with others")
     return dict(zip(names, folders, strict=True))
+
+
+def file_report(name: str) -> str:
+    """The name of a report that is written to a file; PlanError for any other."""
+    names = [known for known in REPORTS if known != "terminal"]
+    if name not in names:
+        raise PlanError(f'"{name}" is not a report that can be written; {hint(name, names)}')
+    return name
 
 
 def catalog_entries(what: str | None, name: str | None) -> tuple[GpuType | NodeType, ...]:

@@ -47,22 +47,30 @@ def trace_check(found: TraceCheck, faults: Sequence[Fault], out: Console) -> Non
 
 
 def _findings(findings: Sequence[Finding]) -> Table | None:
+    """What was found; the sentences above have explained the warnings, so notes are explained here."""
     if not findings:
         return None
     rows = [
         (
             finding.severity,
-            finding.name,
-            f"{finding.count:,} {finding.unit}",
-            _share(finding.jobs_share),
-            _share(finding.gpu_time_share),
-            _share(finding.time_share),
+            finding.name if finding.severity == "warning" else f"{finding.name}: {finding.explanation}",
+            _extent(finding),
             " ".join(str(line) for line in finding.lines) or _NONE,
         )
         for finding in findings
     ]
-    columns = ("", "found", "how often", "of jobs", "of GPU time", "of time", "first lines")
-    return grid("Findings", columns, rows, texts=2)
+    return grid("Findings", ("", "found", "how often", "first lines"), rows, texts=4)
+
+
+def _extent(finding: Finding) -> str:
+    """How often, and how much of the log that is."""
+    shares = {
+        "jobs": finding.jobs_share,
+        "GPU time": finding.gpu_time_share,
+        "the time": finding.time_share,
+    }
+    parts = [f"{words.percent(share)} of {what}" for what, share in shares.items() if share is not None]
+    return "\n".join([f"{finding.count:,} {finding.unit}", *parts])
 
 
 def _share(share: float | None) -> str:

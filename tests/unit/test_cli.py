@@ -1,0 +1,458 @@
+"""The commands: data on stdout, talk on stderr, exit codes, and nothing half written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+import sim
+from sim import catalog, cli_output, run_folder, scenario
+from sim.cli import main
+from sim.errors import PlanError
+
+SCENARIO = """\
+name: small
+horizon: 12 h
+fleet:
+  pools:
+    - {name: here, node: dgx-a100, nodes: 2}
+tenants:
+  - {name: vision}
+scheduler: {order: fifo, blocking: greedy}
+workloads:
+  - kind: synthetic
+    name: jobs
+    tenant: vision
+    arrivals: {kind: poisson, rate: 6 per h}
+    gpus: {kind: choice, values: [1, 4, 16], weights: [6, 3, 1]}
+    duration: {kind: exponential, mean: 1 h}
+objectives:
+  - {metric: wait_p95_s, at_most: 10 d}
+"""
+LOG = "job_id,submit_s,duration_s,gpus,tenant\nlong,0,3600,16,vision\nshort,60,60,8,speech\n"
+REPLAY = """\
+name: replay
+fleet: {pools: [{name: here, gpus_per_node: 8, nodes: 2}]}
+scheduler: {order: fifo}
+workloads: [{kind: trace, path: jobs.csv}]
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.yaml").write_text(SCENARIO, "utf-8")
+    (tmp_path / "replay.yaml").write_text(REPLAY, "utf-8")
+    (tmp_path / "jobs.csv").write_text(LOG, "utf-8")
+    yield tmp_path
+    hidden = [path.name for path in tmp_path.rglob(".*")]
+    assert hidden == [], "something half written was left behind"
+
+
+def dcplan(*arguments: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == code, (result.output, result.exception)
+    return result
+
+
+def process(*arguments: str, **options: object) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "sim", *arguments]
+    return subprocess.Popen(  # noqa: S603 - our own command
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+# ---- run
+
+
+def test_a_run_prints_its_report_and_writes_its_folder(folder: Path) -> None:
+    result = dcplan("run", "small.yaml")
+    assert result.stdout.splitlines()[0].startswith("The fleet ")
+    assert "run/report.html" in result.stderr
+    assert "report.html" not in result.stdout
+    written = {path.name for path in (folder / "run").iterdir()}
+    assert {
+        "scenario.yaml",
+        "manifest.json",
+        "summary.json",
+        "jobs.csv",
+        "jobs.parquet",
+        "report.html",
+    } <= written
+    assert "perfetto.json" not in written
+
+
+def test_the_timeline_is_written_on_request(folder: Path) -> None:
+    dcplan("run", "small.yaml", "--perfetto")
+    assert json.loads((folder / "run" / "perfetto.json").read_text("utf-8"))["traceEvents"]
+
+
+def test_the_json_of_a_run_is_its_summary(folder: Path) -> None:
+    printed = dcplan("run", "small.yaml", "--json").stdout
+    assert json.loads(printed) == json.loads((folder / "run" / "summary.json").read_text("utf-8"))
+    assert dcplan("report", "run", "--json").stdout == printed
+
+
+def test_settings_and_the_seed_are_in_the_written_scenario(folder: Path) -> None:
+    dcplan("run", "small.yaml", "--set", "fleet.pools.0.nodes=3", "--seed", "11")
+    resolved = scenario.load(folder / "run" / "scenario.yaml")
+    assert (resolved.fleet.pools[0].nodes, resolved.seed) == (3, 11)
+
+
+def test_the_same_seed_gives_the_same_bytes(folder: Path) -> None:
+    dcplan("run", "small.yaml", "--out", "a", "--seed", "3")
+    dcplan("run", "small.yaml", "--out", "b", "--seed", "3")
+    dcplan("run", "small.yaml", "--out", "c", "--seed", "4")
+    a, b, c = ({path.name: path.read_bytes() for path in (folder / name).iterdir()} for name in "abc")
+    assert a == b
+    assert a["jobs.csv"] != c["jobs.csv"]
+
+
+def test_a_missed_objective_ends_with_1_and_a_whole_folder(folder: Path) -> None:
+    setting = "objectives.0.at_most=1 s"
+    result = dcplan("run", "small.yaml", "--set", "fleet.pools.0.nodes=2", "--set", setting, code=1)
+    assert "MISSED" in result.stdout
+    assert run_folder.read(folder / "run").objectives_met is False
+
+
+def test_replications_have_intervals_and_seeds_in_a_row() -> None:
+    summary = json.loads(dcplan("run", "small.yaml", "--replications", "3", "--json").stdout)
+    assert summary["seeds"] == [0, 1, 2]
+    occupancy = next(row for row in summary["metrics"] if row["name"] == "occupancy")
+    assert occupancy["interval"][0] < occupancy["value"] < occupancy["interval"][1]
+
+
+def test_replications_of_a_log_are_said_to_be_equal() -> None:
+    assert "replications are equal" in dcplan("run", "replay.yaml", "--replications", "2").stderr
+    assert "replications" not in dcplan("run", "small.yaml", "--out", "b", "--replications", "2").stderr
+
+
+# ---- what users get wrong
+
+
+def test_every_fault_of_a_scenario_is_told_and_nothing_is_written(folder: Path) -> None:
+    wrong = SCENARIO.replace("1 h", "1 GiB").replace("blocking", "blokking").replace("dgx-a100", "dgx-a1000")
+    (folder / "small.yaml").write_text(wrong, "utf-8")
+    result = dcplan("run", "small.yaml", code=2)
+    assert result.stdout == ""
+    assert [line.split(": ")[0] for line in result.stderr.splitlines()] == [
+        "small.yaml:5",
+        "small.yaml:8",
+        "small.yaml:15",
+    ]
+    assert not (folder / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "nothing.yaml"], "nothing.yaml: there is no such file"),
+        (["run", "."], ".: this is a folder; name a scenario file in it"),
+        (["run", "small.yaml", "--set", "seed"], "--set seed: write it as field=value"),
+        (["run", "small.yaml", "--set", "fleet.pools.0.nods=1"], 'unknown field; did you mean "nodes"?'),
+        (["run", "small.yaml", "--set", "workloads.0.gpus=17"], "a job of 17 GPUs can never start"),
+        (["run", "small.yaml", "--out", "jobs.csv"], "jobs.csv is a file"),
+        (["run", "small.yaml", "--out", "other", "--force"], "other exists and is not a run folder"),
+        (["run", "small.yaml", "--replications", "0"], "'--replications': 0 is not in the range x>=1"),
+        (["run", "small.yaml", "--seed", "-1"], "'--seed': -1 is not in the range x>=0"),
+        (["run", "small.yaml", "--workers", "none"], "'--workers': 'none' is not a valid integer"),
+        (["run", "small.yaml", "--sead", "1"], "No such option '--sead'"),
+        (["run"], "Missing argument 'SCENARIO'"),
+        (["runn"], "No such command 'runn'"),
+        (["validate", "small.yaml", "--set", "horizon=3 GiB"], '"3 GiB" is not a time'),
+        (["trace", "check", "nothing.csv"], "nothing.csv: does not exist"),
+        (["trace", "check", "small.yaml"], "is of no known format"),
+        (["trace", "check", "jobs.csv", "--format", "slrm"], '"slrm" is not a trace format'),
+        (["trace", "check", "jobs.csv", "--gpus", "many"], '--gpus "many" is not a number of GPUs'),
+        (["trace", "check", "jobs.csv", "--gpus", "0"], '--gpus "0" is not a number of GPUs'),
+        (["trace", "check", "jobs.csv", "--gpus", "8", "--fleet", "small.yaml"], "give one of them"),
+        (["report", "nothing"], "there is no folder nothing"),
+        (["report", "other"], "other is not a run folder"),
+        (["explain", "other", "job"], "other is not a run folder"),
+        (["compare", "other", "other"], "other is given 2 times"),
+        (["catalog", "h100"], 'did you mean "h100-pcie-80gb", "h100-sxm5-80gb" or "dgx-h100"?'),
+        (["catalog", "gpus", "h10000"], '"h10000" is not a GPU of the catalog'),
+        (["catalog", "things", "h100"], "choose gpus or nodes"),
+    ],
+)
+def test_a_mistake_is_told_on_stderr_with_exit_code_2(folder: Path, arguments: list[str], said: str) -> None:
+    (folder / "other").mkdir()
+    (folder / "other" / "thesis.txt").write_text("mine", "utf-8")
+    before = sorted(folder.rglob("*"))
+    result = dcplan(*arguments, code=2)
+    assert said in result.stderr
+    assert result.stdout == ""
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_an_earlier_run_is_replaced_only_when_asked(folder: Path) -> None:
+    dcplan("run", "small.yaml")
+    before = (folder / "run" / "jobs.csv").read_bytes()
+    assert "--force" in dcplan("run", "small.yaml", "--seed", "5", code=2).stderr
+    assert (folder / "run" / "jobs.csv").read_bytes() == before
+    dcplan("run", "small.yaml", "--seed", "5", "--force")
+    assert (folder / "run" / "jobs.csv").read_bytes() != before
+
+
+def test_the_folder_is_refused_before_the_simulation_starts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sim import experiment  # noqa: PLC0415 - to be replaced below
+
+    def never(*_: object) -> None:
+        raise AssertionError("simulated for nothing")
+
+    dcplan("run", "small.yaml")
+    monkeypatch.setattr(experiment, "replicate", never)
+    dcplan("run", "small.yaml", code=2)
+    assert (folder / "run").exists()
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sim import experiment  # noqa: PLC0415 - to be replaced below
+
+    def broken(*_: object) -> None:
+        raise AssertionError("a GPU was held twice")
+
+    monkeypatch.setattr(experiment, "replicate", broken)
+    result = CliRunner().invoke(main, ["run", "small.yaml"])
+    assert isinstance(result.exception, AssertionError)
+
+
+# ---- validate, trace check
+
+
+def test_validate_says_that_a_scenario_is_sound_and_prints_it_in_full() -> None:
+    assert dcplan("validate", "small.yaml").stdout == "small.yaml is sound.\n"
+    full = dcplan("validate", "small.yaml", "--full", "--set", "seed=8").stdout
+    Path("full.yaml").write_text(full, "utf-8")
+    assert scenario.load(Path("full.yaml")) == scenario.load(Path("small.yaml"), ["seed=8"])
+
+
+def test_validate_mentions_a_log_that_is_not_there_yet(folder: Path) -> None:
+    assert dcplan("validate", "replay.yaml").stderr == ""
+    (folder / "jobs.csv").unlink()
+    assert "there is no file jobs.csv yet" in dcplan("validate", "replay.yaml").stderr
+
+
+def test_a_log_is_checked_against_gpus_of_a_number_or_of_a_scenario() -> None:
+    alone = json.loads(dcplan("trace", "check", "jobs.csv", "--json").stdout)
+    assert (alone["jobs"], alone["capacity_gpus"], alone["offered_load"]) == (2, None, None)
+    stated = json.loads(
+        dcplan("trace", "check", "jobs.csv", "--gpus", "4", "--gpus", "a100=8", "--json").stdout
+    )
+    assert stated["capacity_gpus"] == 12
+    assert stated["offered_load"] == pytest.approx((16 * 3600 + 8 * 60) / (60 * 12))
+    of_fleet = json.loads(dcplan("trace", "check", "jobs.csv", "--fleet", "replay.yaml", "--json").stdout)
+    assert of_fleet["capacity_gpus"] == 16
+
+
+def test_virtual_clusters_are_walls_for_the_tenants_that_are_in_them(folder: Path) -> None:
+    walled = (
+        REPLAY.replace("nodes: 2}", "nodes: 1, virtual_cluster: east}")
+        + "tenants: [{name: vision, virtual_cluster: east}]\n"
+    )
+    (folder / "walled.yaml").write_text(walled, "utf-8")
+    found = json.loads(dcplan("trace", "check", "jobs.csv", "--fleet", "walled.yaml", "--json").stdout)
+    assert [
+        finding["count"]
+        for finding in found["findings"]
+        if finding["name"] == "wider than their virtual cluster"
+    ] == [1]
+
+
+def test_the_check_of_a_log_is_printed_with_what_was_found() -> None:
+    text = dcplan("trace", "check", "jobs.csv", "--gpus", "8").stdout
+    assert text.startswith("2 GPU jobs in")
+    for said in ("wider than the fleet", "Offered load over the whole log", "tenant  speech"):
+        assert said in text
+
+
+def test_a_bad_line_is_named_and_can_be_skipped(folder: Path) -> None:
+    (folder / "jobs.csv").write_text(LOG + "broken,later,60,1,vision\n", "utf-8")
+    assert dcplan("trace", "check", "jobs.csv", code=2).stderr.startswith("jobs.csv:4: submit_s: ")
+    text = dcplan("trace", "check", "jobs.csv", "--skip-bad-lines").stdout
+    assert "malformed line" in text
+    assert "jobs.csv:4: submit_s" in text
+
+
+def test_parts_of_a_gpu_are_rounded_up_only_when_asked(folder: Path) -> None:
+    (folder / "jobs.csv").write_text(LOG + "half,70,60,1.5,vision\n", "utf-8")
+    assert "round_up" in dcplan("trace", "check", "jobs.csv", code=2).stderr
+    assert "part of a GPU" in dcplan("trace", "check", "jobs.csv", "--fractions", "round_up").stdout
+
+
+def test_many_tenants_are_counted_and_not_all_listed(folder: Path) -> None:
+    rows = "".join(f"{n},{n},60,1,tenant-{n}\n" for n in range(30))
+    (folder / "jobs.csv").write_text("job_id,submit_s,duration_s,gpus,tenant\n" + rows, "utf-8")
+    assert "and 11 more" in dcplan("trace", "check", "jobs.csv").stdout
+
+
+# ---- compare, report, explain
+
+
+def test_runs_are_compared_for_people_for_programs_and_as_a_page(folder: Path) -> None:
+    dcplan("run", "replay.yaml", "--out", "a")
+    dcplan("run", "replay.yaml", "--out", "b", "--set", "fleet.pools.0.nodes=3")
+    assert dcplan("compare", "a", "b").stdout.startswith("b has the shortest mean completion time")
+    found = json.loads(dcplan("compare", "a", "b", "--json").stdout)
+    assert found["names"] == ["a", "b"]
+    assert found["paired"][0]["mean_s"] == pytest.approx(-3540 / 2)
+    result = dcplan("compare", "a", "b", "--html", "both.html")
+    assert (result.stdout, result.stderr) == ("", "Written: both.html\n")
+    assert (folder / "both.html").read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_runs_of_one_folder_name_are_called_by_their_paths(folder: Path) -> None:
+    for path in ("x/run", "y/run"):
+        dcplan("run", "replay.yaml", "--out", path)
+    assert json.loads(dcplan("compare", "x/run", "y/run", "--json").stdout)["names"] == ["x/run", "y/run"]
+    assert (folder / "x").exists()
+
+
+def test_a_report_of_a_folder_is_that_of_its_run(folder: Path) -> None:
+    printed = dcplan("run", "small.yaml").stdout
+    assert dcplan("report", "run").stdout == printed
+    dcplan("report", "run", "--html", "again.html", "--perfetto", "time.json", "--as", "html", "third.html")
+    page = (folder / "run" / "report.html").read_bytes()
+    assert (folder / "again.html").read_bytes() == (folder / "third.html").read_bytes() == page
+    assert json.loads((folder / "time.json").read_text("utf-8"))["traceEvents"]
+    assert "did you mean" in dcplan("report", "run", "--as", "htm", "x", code=2).stderr
+    assert "cannot be written" in dcplan("report", "run", "--html", "no/where.html", code=2).stderr
+
+
+def test_a_job_is_explained_and_its_causes_add_up() -> None:
+    dcplan("run", "replay.yaml")
+    assert dcplan("explain", "run", "short").stdout.startswith("Job short of speech asked for 8 GPUs")
+    found = json.loads(dcplan("explain", "run", "short", "--json").stdout)
+    assert sum(found["causes"].values()) == found["wait_s"] == 3540.0
+    assert "the nearest are short" in dcplan("explain", "run", "shirt", code=2).stderr
+
+
+# ---- catalog, schema, help
+
+
+def test_the_catalog_lists_everything_or_shows_one_entry_with_its_sources() -> None:
+    everything = dcplan("catalog").stdout
+    assert all(name in everything for kind in ("gpu", "node") for name in catalog.names(kind))  # type: ignore[arg-type]
+    assert "dgx-h100" not in dcplan("catalog", "gpus").stdout
+    assert "b200" not in dcplan("catalog", "nodes").stdout.split("GPU ")[0]
+    one = dcplan("catalog", "DGX H100").stdout
+    assert "NVIDIA DGX H100 data sheet" in one
+    assert dcplan("catalog", "nodes", "dgx-h100").stdout == one
+
+
+def test_the_json_of_the_catalog_has_units_in_its_names() -> None:
+    (entry,) = json.loads(dcplan("catalog", "h100-sxm5-80gb", "--json").stdout)
+    assert (entry["kind"], entry["memory_bytes"], entry["power_watts"]) == ("gpu", 80e9, 700)
+    assert entry["sources"]["memory_bytes"]["evidence"] == "read"
+    assert entry["bf16_flop_per_s"] == 989.4e12
+    assert len(json.loads(dcplan("catalog", "--json").stdout)) == len(catalog.entries())
+
+
+def test_the_schema_and_the_reference_are_printed_as_they_are_committed_after() -> None:
+    assert json.loads(dcplan("schema").stdout) == scenario.json_schema()
+    assert dcplan("schema", "--reference").stdout == scenario.reference()
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert dcplan("--version").stdout == f"dcplan, version {sim.__version__}\n"
+
+
+def test_help_needs_no_heavy_import() -> None:
+    heavy = {"numpy", "polars", "pydantic", "simpy", "rich", "ruamel"}
+    code = f"import sys, sim.cli; sys.exit(len({heavy!r} & {{name.split('.')[0] for name in sys.modules}}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603 - our own code
+
+
+def commands(
+    group: click.Group, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+@pytest.mark.parametrize(("path", "command"), list(commands(main)))
+def test_every_command_and_option_has_a_help_sentence(path: tuple[str, ...], command: click.Command) -> None:
+    assert dcplan(*path, "--help").stdout.startswith(f"Usage: main {' '.join(path)}")
+    assert (command.help or "").rstrip(" ")[:1].isupper()
+    assert all(option.help for option in command.params if isinstance(option, click.Option))
+
+
+# ---- interrupts, pipes, terminals, full disks
+
+
+def test_an_interrupt_ends_with_130_one_line_and_nothing_written(folder: Path) -> None:
+    count = 60_000
+    rows = "".join(f"{n},{n},3000000,1,t{n % 7}\n" for n in range(count))
+    (folder / "jobs.csv").write_text("job_id,submit_s,duration_s,gpus,tenant\n" + rows, "utf-8")
+    started = process("run", "replay.yaml", "--set", "scheduler.order=srtf")
+    time.sleep(1.5)
+    started.send_signal(signal.SIGINT)
+    out, err = started.communicate(timeout=60)
+    assert (started.returncode, out, err) == (130, "", "\nInterrupted; nothing was kept.\n")
+    assert not (folder / "run").exists()
+
+
+def test_a_reader_who_leaves_is_no_error_to_talk_about(folder: Path) -> None:
+    started = process("schema")
+    assert started.stdout is not None
+    assert started.stderr is not None
+    started.stdout.close()
+    assert started.wait(timeout=60) == 141
+    assert started.stderr.read() == ""
+    started.stderr.close()
+    assert folder.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_behind_stdout_is_told() -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sim", "schema"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (2, "the output cannot be written: No space left on device\n")
+
+
+def test_progress_is_shown_on_a_terminal_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    with cli_output.progress("simulating") as tell:
+        assert tell is None
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with cli_output.progress("simulating") as tell:
+        assert tell is not None
+        tell(1, 2)
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing_behind(folder: Path) -> None:
+    (folder / "taken").mkdir()
+    with pytest.raises(PlanError, match="taken cannot be written"):
+        cli_output.write_file(folder / "taken", "text")
+
+
+def test_a_broken_pipe_inside_a_command_ends_with_141(folder: Path) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "w") as gone:
+        done = subprocess.run(
+            [sys.executable, "-m", "sim", "validate", "small.yaml"],
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (141, b"")
+    assert folder.exists()
