@@ -143,7 +143,7 @@ class Desk:
         self.partition = partition
         self.queue = blocking.queue(partition)
         self._plans_all = blocking.plans_all
-        self._may_take = partition.displaces or blocking.plans_all
+        self._may_act = partition.displaces or blocking.reserves
         self._fresh: list[Job] = []
         self._freed = False
 
@@ -182,7 +182,7 @@ class Desk:
                 partition.start(fresh.pop(), site, now_s)
                 self._freed = False
                 return
-        if len(fresh) == 1 and not self._freed and fresh[0].gpus > partition.most_free and not self._may_take:
+        if len(fresh) == 1 and not self._freed and fresh[0].gpus > partition.most_free and not self._may_act:
             self.queue.add(fresh[0])
             partition.enter(fresh.pop(), now_s)
             return

@@ -127,10 +127,12 @@ class EasyQueue:
         self.promise = renewed
 
     def _note_moved(self, promise: Promise, start_s: float, now_s: float) -> None:
-        """A promise is kept later than made, because of a job that outlived its estimate: one that still runs
-        in the pool, else the one that ended last."""
-        partition = self.partition
-        running = (job for _, job in partition.running if job.site is not None and job.site[0] is promise.pool)
+        """A promise is kept later than made, because of a job that outlived its estimate.
+
+        That is one that still runs in the pool, else the one that ended last.
+        """
+        partition, pool = self.partition, promise.pool
+        running = (job for _, job in partition.running if job.site is not None and job.site[0] is pool)
         late = next((job for job in running if job.expected_end_s <= now_s), partition.overran)
         if late is None:
             raise AssertionError(f"the promise to {promise.job} moved though no job was late")

@@ -42,9 +42,13 @@ class GreedyQueue:
         job.shape.line.push((self.partition.order.key(job), job.index, job))
 
     def settle(self, now_s: float, fresh: Sequence[Job], *, freed: bool) -> None:
-        """Start whoever fits, in order."""
+        """Start whoever fits, in order.
+
+        Where several newcomers may displace others, all are looked at: what one leaves of the GPUs it takes
+        belongs to the first in order, which need not be a newcomer.
+        """
         partition = self.partition
-        if freed:
+        if freed or (partition.displaces and len(fresh) > 1):
             most_free = math.inf if partition.displaces else partition.most_free
             waiting = partition.waiting.items()
             shapes = [shape for gpus, alike in waiting if gpus <= most_free for shape in alike]
@@ -53,7 +57,7 @@ class GreedyQueue:
         elif len(fresh) == 1:
             entry = _head(fresh[0].shape)
             if entry is not None and entry[2] is fresh[0]:
-                self._start_line(fresh[0].shape, now_s)
+                self._start(entry, fresh[0].shape, now_s)
             return
         else:
             shapes = list(dict.fromkeys(job.shape for job in fresh))
