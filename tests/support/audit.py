@@ -1,10 +1,11 @@
 """What must be true of every run, checked from its log alone and without the simulator's own bookkeeping.
 
-Slow and plain on purpose: free GPUs are counted anew for every moment, causes of waits are decided anew from them.
+Slow and plain on purpose: free GPUs are counted anew for every moment, and so are the causes of waits.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ class Audit:
     # ---- all jobs together
 
     def nothing_is_over_allocated(self) -> None:
-        """GPUs, cores and memory of each node, swept in time; what ends at a moment is free at that moment."""
+        """GPUs, cores and memory of each node, swept in time; what ends at a moment is free then."""
         changes: dict[int, list[tuple[float, int, float, float, float]]] = defaultdict(list)
         for run in self.log.runs:
             if run[2] == run[1]:
@@ -198,10 +199,10 @@ class Audit:
         times = {run[1] for run in self.log.runs} | {run[2] for run in self.log.runs}
         times |= {wait[1] for wait in self.log.waits} | {wait[2] for wait in self.log.waits}
         ordered = sorted(times)
-        return list(zip(ordered, ordered[1:], strict=False))
+        return list(itertools.pairwise(ordered))
 
     def causes_are_what_the_nodes_show(self) -> None:
-        """The cause of each wait, decided anew from what was free; not for jobs that hold out for locality."""
+        """The cause of each wait, decided anew from what was free; not where jobs hold out for locality."""
         counted: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         for from_s, to_s in self.moments():
             free, held = self.free_at(from_s), self.held_at(from_s)
@@ -263,15 +264,15 @@ class Audit:
     def cause(self, job: int, free: list[tuple[int, float, float]], held: dict[str, int]) -> str:
         """Why a job would wait with these nodes free, were it the first in line."""
         asked = self.jobs[job]
-        for tenant in self.scenario.tenants:
-            if tenant.name == asked["tenant"] and tenant.quota is not None and tenant.borrow != "unlimited":
-                if held[tenant.name] + asked["gpus"] > tenant.quota + tenant.borrow:
-                    return QUOTA
+        if held[asked["tenant"]] + asked["gpus"] > self.limit_of(asked["tenant"]):
+            return QUOTA
         enough = False
         for pool in range(len(self.scenario.fleet.pools)):
             members = [at for at, node in enumerate(self.nodes) if node.pool == pool]
             first = self.nodes[members[0]]
-            if asked["gpu_kind"] not in {None, first.kind} or first.cluster != self.cluster_of(asked["tenant"]):
+            if asked["gpu_kind"] not in {None, first.kind} or first.cluster != self.cluster_of(
+                asked["tenant"]
+            ):
                 continue
             if not self.fits(asked, members, [(n.gpus, n.cpus, n.memory) for n in self.nodes]):
                 continue
@@ -281,6 +282,13 @@ class Audit:
             if self.fits(asked, members, free):
                 return ORDER
         return FRAGMENTATION if enough else CAPACITY
+
+    def limit_of(self, tenant: str) -> float:
+        """Most GPUs that a tenant may hold."""
+        for told in self.scenario.tenants:
+            if told.name == tenant and told.quota is not None and told.borrow != "unlimited":
+                return told.quota + told.borrow
+        return math.inf
 
     def fits(self, asked: dict[str, Any], members: list[int], free: list[tuple[int, float, float]]) -> bool:
         """Whether the gang fits: the k-th widest part on the k-th roomiest node."""

@@ -14,7 +14,7 @@ from sim.scenario import Scenario
 
 
 def jobs(*rows: tuple[float, float, int], **columns: Any) -> pl.DataFrame:
-    """Jobs told as (submit, duration, GPUs), in order of submission, with any other column of the arrivals."""
+    """Jobs told as (submit, duration, GPUs), in order of submission, with any other column."""
     submit_s, duration_s, gpus = zip(*rows, strict=True) if rows else ((), (), ())
     return arrivals.table(submit_s=submit_s, duration_s=duration_s, gpus=gpus, **columns)
 

@@ -1,0 +1,102 @@
+"""Job by job the simulator equals schedulers written a second time, on many small workloads with ties."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support import references
+from tests.support.playing import jobs, nodes, play, spans
+from tests.support.references import Case
+
+GPUS = 8
+Rows = list[tuple[float, float, int]]
+many = settings(max_examples=120)
+
+
+def rows(shortest_s: int = 1) -> st.SearchStrategy[Rows]:
+    """Up to thirty jobs of whole seconds, so close together that most of them tie or wait."""
+    job = st.tuples(
+        st.integers(0, 40).map(float),
+        st.integers(shortest_s, 20).map(float),
+        st.sampled_from((1, 1, 1, 2, 2, 3, 4, 5, 8)),
+    )
+    return st.lists(job, min_size=1, max_size=30).map(lambda found: sorted(found, key=lambda row: row[0]))
+
+
+def simulated(rows: Rows, pools: tuple[dict[str, Any], ...] = (nodes(1, GPUS),), **told: Any) -> list[Any]:
+    columns = {"priority": told.pop("priority")} if "priority" in told else {}
+    return list(spans(play(jobs(*rows, **columns), *pools, **told)).values())
+
+
+def results(cases: list[Case]) -> list[tuple[float, float, int]]:
+    return [case.result() for case in cases]
+
+
+@pytest.mark.parametrize("blocking", ["strict", "greedy"])
+@pytest.mark.parametrize("order", ["fifo", "sjf"])
+@many
+@given(rows=rows())
+def test_orders_without_preemption_equal_a_second_implementation(
+    order: str, blocking: str, rows: Rows
+) -> None:
+    cases = references.cases(rows)
+    key = {"fifo": lambda _: 0.0, "sjf": lambda job: job.duration_s}[order]
+    references.in_order(cases, GPUS, key, greedy=blocking == "greedy")
+    assert simulated(rows, order=order, blocking=blocking) == results(cases)
+
+
+@pytest.mark.parametrize("pools", [(nodes(1, GPUS),), (nodes(4, 2),)], ids=["one node", "scattered"])
+@pytest.mark.parametrize("order", ["srtf", "srsf"])
+@many
+@given(rows=rows())
+def test_the_least_left_first_equals_sorting_all_jobs_at_each_event(
+    order: str, pools: tuple[dict[str, Any], ...], rows: Rows
+) -> None:
+    cases = references.cases(rows)
+    rank = {"srtf": lambda job: (job.left_s,), "srsf": lambda job: (job.left_s * job.gpus,)}[order]
+    references.by_rank(cases, GPUS, rank, greedy=True)
+    assert simulated(rows, pools, order=order, placement="scatter") == results(cases)
+
+
+@many
+@given(rows=rows(), seed=st.randoms(use_true_random=False))
+def test_priority_with_free_preemption_equals_sorting_all_jobs_at_each_event(rows: Rows, seed: Any) -> None:
+    priorities = [seed.randint(0, 3) for _ in rows]
+    cases = references.cases(rows, priorities)
+    references.by_rank(cases, GPUS, lambda job: (-job.priority, not job.runs), greedy=True)
+    assert simulated(rows, order="priority", preemption={}, priority=priorities) == results(cases)
+
+
+@many
+@given(rows=rows())
+def test_las_equals_lists_of_levels_with_exact_sinking(rows: Rows) -> None:
+    rows = [(submit_s, duration_s, {3: 2, 5: 4}.get(gpus, gpus)) for submit_s, duration_s, gpus in rows]
+    cases = references.cases(rows)
+    references.las(cases, GPUS, (16.0, 48.0))
+    assert simulated(rows, order={"kind": "las", "thresholds": (16.0, 48.0)}) == results(cases)
+
+
+@pytest.mark.parametrize("pools", [(nodes(1, GPUS),), (nodes(4, 2),)], ids=["one node", "scattered"])
+@pytest.mark.parametrize("order", ["fifo", "sjf"])
+@many
+@given(rows=rows())
+def test_easy_equals_releasing_the_ends_one_by_one(
+    order: str, pools: tuple[dict[str, Any], ...], rows: Rows
+) -> None:
+    cases = references.cases(rows)
+    key = {"fifo": lambda _: 0.0, "sjf": lambda job: job.duration_s}[order]
+    promised = references.easy(cases, GPUS, key)
+    assert simulated(rows, pools, order=order, blocking="easy", placement="scatter") == results(cases)
+    assert all(cases[row].start_s <= start_s for row, start_s in promised.items())
+
+
+@many
+@given(rows=rows())
+def test_conservative_equals_planning_each_job_as_it_comes(rows: Rows) -> None:
+    cases = references.cases(rows)
+    references.conservative(cases, GPUS)
+    assert simulated(rows, blocking="conservative") == results(cases)
