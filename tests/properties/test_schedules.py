@@ -173,6 +173,17 @@ def test_most_combinations_of_order_blocking_and_placement_have_a_meaning() -> N
     assert len(COMBINATIONS) == 7 * 4 * 5 - 3 * 2 * 5 - 5
 
 
+def keeps_its_promises(case: tuple[Scenario, pl.DataFrame]) -> None:
+    try:
+        log, promised_s = playing.watch_promises(*case)
+    except PlanError:
+        assume(False)
+        raise
+    assert not log.moved_reservations
+    for row, (start_s, _, _) in playing.spans(log).items():
+        assert start_s <= promised_s.get(row, start_s), f"job {row}"
+
+
 def keeps_the_books(case: tuple[Scenario, pl.DataFrame]) -> None:
     audit = Audit(*case, run(case))
     audit.everything()
@@ -181,6 +192,26 @@ def keeps_the_books(case: tuple[Scenario, pl.DataFrame]) -> None:
         audit.causes_are_what_the_nodes_show()
         if case[0].scheduler.blocking.kind == "greedy":
             audit.nobody_waits_who_fits()
+
+
+@many
+@given(cases("easy", exact=True))
+def test_easy_keeps_its_promises_when_estimates_are_exact(case: tuple[Scenario, pl.DataFrame]) -> None:
+    keeps_its_promises(case)
+
+
+@many
+@given(cases("conservative", exact=True))
+def test_conservative_keeps_its_promises_when_estimates_are_exact(
+    case: tuple[Scenario, pl.DataFrame],
+) -> None:
+    keeps_its_promises(case)
+
+
+@many
+@given(st.sampled_from(("strict", "greedy", "easy")).flatmap(cases))
+def test_the_same_jobs_give_the_same_log(case: tuple[Scenario, pl.DataFrame]) -> None:
+    assert run(case) == run(case)
 
 
 @many

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import polars as pl
 
 from sim import arrivals, staging
+from sim.blocking.conservative import ConservativeQueue
+from sim.blocking.easy import EasyQueue
 from sim.log import Log, Outcome
 from sim.scenario import Scenario
+from sim.scheduler import Desk
 
 
 def jobs(*rows: tuple[float, float, int], **columns: Any) -> pl.DataFrame:
@@ -80,3 +84,24 @@ def causes(log: Log, job: int) -> dict[str, float]:
     rows = [wait[3:8] for wait in log.waits if wait[0] == job]
     sums = {name: sum(row[place] for row in rows) for place, name in enumerate(names)}
     return {name: seconds for name, seconds in sums.items() if seconds}
+
+
+def watch_promises(told: Scenario, table: pl.DataFrame) -> tuple[Log, dict[int, float]]:
+    """The log, and the first start that the queue promised to each job that it made wait."""
+    log, promised_s = Log(), dict[int, float]()
+    simulation = staging.prepare(told, table, log)
+    for desk in {id(venue.desk): venue.desk for venue in simulation.venues}.values():
+        desk.settle = partial(_settle_and_note, desk, desk.settle, promised_s)  # type: ignore[method-assign]
+    simulation.run(told.horizon)
+    return log, promised_s
+
+
+def _settle_and_note(
+    desk: Desk, settle: Callable[[float], None], promised_s: dict[int, float], now_s: float
+) -> None:
+    settle(now_s)
+    if isinstance(desk.queue, EasyQueue) and desk.queue.promise is not None:
+        promised_s.setdefault(desk.queue.promise.job.index, desk.queue.promise.start_s)
+    if isinstance(desk.queue, ConservativeQueue):
+        for row, plan in desk.queue.plans.items():
+            promised_s.setdefault(row, plan.start_s)
