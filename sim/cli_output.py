@@ -44,7 +44,7 @@ class Commands(click.Group):
             say("\nInterrupted; nothing was kept.")
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             ctx.exit(READER_LEFT)
 
 

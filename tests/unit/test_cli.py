@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -394,15 +393,29 @@ def test_every_command_and_option_has_a_help_sentence(path: tuple[str, ...], com
 
 
 def test_an_interrupt_ends_with_130_one_line_and_nothing_written(folder: Path) -> None:
-    count = 60_000
-    rows = "".join(f"{n},{n},3000000,1,t{n % 7}\n" for n in range(count))
+    rows = "".join(f"{n},{n},3000000,1,t{n % 7}\n" for n in range(60_000))
     (folder / "jobs.csv").write_text("job_id,submit_s,duration_s,gpus,tenant\n" + rows, "utf-8")
-    started = process("run", "replay.yaml", "--set", "scheduler.order=srtf")
-    time.sleep(1.5)
+    started = process("run", "replay.yaml", "--set", "scheduler.order=srtf", "--replications", "2")
+    assert started.stderr is not None
+    assert "replications are equal" in started.stderr.readline()
     started.send_signal(signal.SIGINT)
     out, err = started.communicate(timeout=60)
     assert (started.returncode, out, err) == (130, "", "\nInterrupted; nothing was kept.\n")
     assert not (folder / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("stopped_by", "code", "said"),
+    [(KeyboardInterrupt, 130, "\nInterrupted; nothing was kept.\n"), (BrokenPipeError, 141, "")],
+)
+def test_what_stops_a_command_from_outside_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, stopped_by: type[BaseException], code: int, said: str
+) -> None:
+    def stop(*_: object) -> None:
+        raise stopped_by
+
+    monkeypatch.setattr(scenario, "load", stop)
+    assert dcplan("validate", "small.yaml", code=code).stderr == said
 
 
 def test_a_reader_who_leaves_is_no_error_to_talk_about(folder: Path) -> None:
