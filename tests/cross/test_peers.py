@@ -1,7 +1,7 @@
-"""Real jobs, job by job as independent simulators played them. See shared/peer-cases for what each peer does.
+"""Real jobs, job by job as independent simulators played them (shared/peer-cases says what each peer does).
 
-The jobs are of the Philly cluster, October 2017 (Jeon et al., USENIX ATC 2019). The folder `shared` lies beside
-the checkout; where it is absent these tests are skipped. tests/unit/test_policies.py has small cases.
+The jobs are of the Philly cluster, October 2017 (Jeon et al., USENIX ATC 2019). Where `shared` does not
+lie beside the checkout, these tests are skipped; tests/unit/test_policies.py has small cases.
 """
 
 from __future__ import annotations
