@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 from sim import results, staging, workloads
@@ -52,7 +53,8 @@ def replicate(
             done.append(result)
             _tell(on_progress, len(done), replications)
     else:
-        with ProcessPoolExecutor(min(workers, replications)) as pool:
+        # A forked process would inherit the locks of the threads of polars and wait for them for ever.
+        with ProcessPoolExecutor(min(workers, replications), get_context("spawn")) as pool:
             for result in pool.map(one, seeds):
                 done.append(result)
                 _tell(on_progress, len(done), replications)
