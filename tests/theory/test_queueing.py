@@ -1,7 +1,7 @@
 """Queues whose means are known in closed form, simulated from scenarios with synthetic workloads.
 
-Each mean of independent replications must hold the known value in its 99 % interval. The seeds are fixed, so a
-test that passes keeps passing. The first jobs of each replication are left out, as the fleet starts empty.
+Each mean of independent replications must hold the known value in its 99 % interval. The seeds are fixed, so
+a test that passes keeps passing. The first jobs of each replication are left out: the fleet starts empty.
 """
 
 from __future__ import annotations
