@@ -187,12 +187,11 @@ class Desk:
             partition.enter(fresh.pop(), now_s)
             return
         if partition.waiting or fresh:
-            if partition.displaces:
-                self._grant(now_s)
-            else:
-                for job in fresh:
-                    self.queue.add(job)
-                self.queue.settle(now_s, fresh, freed=self._freed)
+            for job in fresh:
+                self.queue.add(job)
+            self.queue.settle(now_s, fresh, freed=self._freed)
+            if partition.displaced:
+                self._fresh += partition.displaced
             if partition.waiting and (self._freed or partition.begun):
                 partition.account_causes(now_s)
             if self._fresh:
@@ -201,25 +200,6 @@ class Desk:
         if partition.sunk:
             partition.settle_ranks(math.nextafter(now_s, math.inf))
         self._freed = False
-
-    def _grant(self, now_s: float) -> None:
-        """Let the queue start jobs until nobody who was displaced changes the picture."""
-        queue, partition = self.queue, self.partition
-        displaced = partition.displaced
-        fresh, freed, requeued = self._fresh, self._freed, 0
-        while True:
-            for job in fresh:
-                queue.add(job)
-            queue.settle(now_s, fresh, freed=freed)
-            if len(displaced) == requeued:
-                return
-            fresh, freed, requeued = displaced[requeued:], partition.leftover, len(displaced)
-            self._freed = True
-            self._fresh += fresh
-            if not freed and partition.are_out(fresh):
-                for job in fresh:
-                    queue.add(job)
-                return
 
     def _let_wait(self, now_s: float) -> None:
         """The newcomers that found no place wait from now on."""

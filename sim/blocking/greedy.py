@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from heapq import heapify, heappop, heapreplace
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Literal
 
 from sim.blocking.queue import Blocking
@@ -42,31 +42,41 @@ class GreedyQueue:
         job.shape.line.push((self.partition.order.key(job), job.index, job))
 
     def settle(self, now_s: float, fresh: Sequence[Job], *, freed: bool) -> None:
-        """Start whoever fits, in order.
-
-        Where several newcomers may displace others, all are looked at: what one leaves of the GPUs it takes
-        belongs to the first in order, which need not be a newcomer.
-        """
+        """Start whoever fits, in order."""
         partition = self.partition
-        if freed or (partition.displaces and len(fresh) > 1):
+        if not freed and len(fresh) == 1:
+            self._settle_one(fresh[0], now_s)
+            return
+        shapes = list(dict.fromkeys(job.shape for job in fresh if not (freed and job.shape.waiting)))
+        if freed:
             most_free = math.inf if partition.displaces else partition.most_free
             waiting = partition.waiting.items()
-            shapes = [shape for gpus, alike in waiting if gpus <= most_free for shape in alike]
-            if fresh:
-                shapes += dict.fromkeys(job.shape for job in fresh if not job.shape.waiting)
-        elif len(fresh) == 1:
-            entry = _head(fresh[0].shape)
-            if entry is not None and entry[2] is fresh[0]:
-                self._start(entry, fresh[0].shape, now_s)
-            return
-        else:
-            shapes = list(dict.fromkeys(job.shape for job in fresh))
-        if len(shapes) == 1:
+            shapes += [shape for gpus, alike in waiting if gpus <= most_free for shape in alike]
+        if partition.order.by_tenant:
+            self._by_share(shapes, now_s)
+        elif len(shapes) == 1 and not partition.displaces:
             self._start_line(shapes[0], now_s)
-        elif partition.order.by_tenant:
-            self._by_share([shape for shape in shapes if _head(shape) is not None], now_s)
         else:
             self._in_order(shapes, now_s)
+
+    def _settle_one(self, job: Job, now_s: float) -> None:
+        """Nothing was freed: only the newcomer can start, and only if it is the first of its shape."""
+        shape = job.shape
+        entry = _head(shape)
+        if entry is None or entry[2] is not job or not self._start(entry, shape, now_s):
+            return
+        if self.partition.displaced:
+            self._requeue(self.partition.displaced, now_s)
+
+    def _requeue(self, displaced: list[Job], now_s: float) -> None:
+        """Jobs lost their GPUs to the only newcomer: they and whoever fits what is left have their turn."""
+        partition = self.partition
+        for job in displaced:
+            self.add(job)
+        if partition.leftover:
+            self.settle(now_s, displaced, freed=True)
+        elif not partition.are_out(displaced):
+            self._in_order(list(dict.fromkeys(job.shape for job in displaced)), now_s)
 
     def _start_line(self, shape: Shape, now_s: float) -> None:
         """Start jobs of one shape until one does not fit."""
@@ -74,22 +84,48 @@ class GreedyQueue:
             pass
 
     def _in_order(self, shapes: list[Shape], now_s: float) -> None:
-        """Start jobs of several shapes by key; a shape is out once its first job does not fit."""
+        """Start jobs of several shapes by key; a shape is out once its first job does not fit.
+
+        Jobs displaced have their turn at their place in the order, before any that stand behind them.
+        """
+        displaced = self.partition.displaced
         heads = [(entry, shape) for shape in shapes if (entry := _head(shape)) is not None]
         heapify(heads)
         while heads:
-            entry, shape = heads[0]
-            if self._start(entry, shape, now_s) and (following := _head(shape)) is not None:
-                heapreplace(heads, (following, shape))
-            else:
-                heappop(heads)
+            entry, shape = heappop(heads)
+            if _head(shape) is not entry:
+                continue
+            gone = len(displaced)
+            if not self._start(entry, shape, now_s):
+                continue
+            if (following := _head(shape)) is not None:
+                heappush(heads, (following, shape))
+            if len(displaced) > gone:
+                for other in self._turned(displaced[gone:]):
+                    if (following := _head(other)) is not None:
+                        heappush(heads, (following, other))
+
+    def _turned(self, displaced: list[Job]) -> dict[Shape, None]:
+        """Shapes that have a turn after jobs were displaced: theirs, and where GPUs are left over, all."""
+        for job in displaced:
+            self.add(job)
+        shapes = dict.fromkeys(job.shape for job in displaced)
+        if self.partition.leftover:
+            for alike in self.partition.waiting.values():
+                shapes.update(alike)
+        return shapes
 
     def _by_share(self, shapes: list[Shape], now_s: float) -> None:
         """Start jobs by the share of their tenant, which each start changes."""
-        while shapes:
-            shape = min(shapes, key=_by_share)
+        displaced = self.partition.displaced
+        turns = dict.fromkeys(shape for shape in shapes if _head(shape) is not None)
+        while turns:
+            shape = min(turns, key=_by_share)
+            gone = len(displaced)
             if not self._start(shape.line.head(), shape, now_s) or _head(shape) is None:
-                shapes.remove(shape)
+                del turns[shape]
+            if len(displaced) > gone:
+                turns.update(self._turned(displaced[gone:]))
 
     def _start(self, entry: Entry, shape: Shape, now_s: float) -> bool:
         """Start the first job of a shape, if it can."""

@@ -20,7 +20,7 @@ class Queue(Protocol):
         """A job waits: it was submitted or preempted, or its shape changed while it waited."""
 
     def settle(self, now_s: float, fresh: Sequence[Job], *, freed: bool) -> None:
-        """Start, through the partition, whoever may start now.
+        """Start, through the partition, whoever may start now; who is displaced for them joins the queue.
 
         `fresh` are the jobs added since the last call. `freed` says that more may be possible than before:
         GPUs were freed, a quota was, or a running job's rank got worse. Where it is False only the fresh jobs

@@ -54,14 +54,18 @@ class StrictQueue:
         """Start heads until one does not fit."""
         del fresh, freed
         partition = self.partition
+        displaced = partition.displaced
         while (line := self._first_line()) is not None:
             job = line.head()[2]
+            gone = len(displaced)
             site = place(partition, job, now_s, known=job.marks is not None)
             if site is None:
                 return
             line.pop()
             self._patient.discard(job.index)
             partition.start(job, site, now_s)
+            for victim in displaced[gone:]:
+                self.add(victim)
 
     def _first_line(self) -> Line | None:
         """The line whose head is served next: the smallest share of a tenant, else the smallest key."""
