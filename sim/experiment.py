@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
+import signal
 from functools import partial
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from sim import results, staging, workloads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from multiprocessing.pool import Pool
     from pathlib import Path
 
     from sim.results import Results
@@ -53,12 +54,19 @@ def replicate(
             done.append(result)
             _tell(on_progress, len(done), replications)
     else:
-        # A forked process would inherit the locks of the threads of polars and wait for them for ever.
-        with ProcessPoolExecutor(min(workers, replications), get_context("spawn")) as pool:
-            for result in pool.map(one, seeds):
+        with _pool(min(workers, replications)) as pool:
+            for result in pool.imap(one, seeds):
                 done.append(result)
                 _tell(on_progress, len(done), replications)
     return results.combine(done)
+
+
+def _pool(workers: int) -> Pool:
+    """Processes that start afresh: a forked one would wait for ever for the locks of the threads of polars.
+
+    An interrupt is for the process that waits for them; leaving the pool's `with` ends them at once.
+    """
+    return get_context("spawn").Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN))
 
 
 def _tell(on_progress: Callable[[int, int], None] | None, done: int, count: int) -> None:
