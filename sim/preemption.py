@@ -21,7 +21,7 @@ def place(partition: Partition, job: Job, now_s: float, *, known: bool) -> Site 
     """
     if not partition.displaces:
         return partition.find(job)
-    if known and not _helped(partition, job, now_s):
+    if known and not helped(partition, job, now_s):
         return None
     site = partition.find(job)
     if site is not None or not partition.allows(job.shape):
@@ -35,8 +35,10 @@ def place(partition: Partition, job: Job, now_s: float, *, known: bool) -> Site 
     return None
 
 
-def _helped(partition: Partition, job: Job, now_s: float) -> bool:
-    """Whether a loosened node has room for some part of the gang, counting what the job may displace there.
+def helped(partition: Partition, job: Job, now_s: float) -> bool:
+    """Whether a job that found no place may find one now: a loosened node has room for some part of its gang.
+
+    Room is what is free and what the job may displace there.
 
     On every other node no more is possible than when the job found no place: running jobs only gain rank.
     Where that says nothing (a quota may have been the reason, GPUs count wherever they are, ranks change all
