@@ -120,7 +120,6 @@ def test_every_order_faces_the_same_arrivals(tmp_path: Path) -> None:
             load(
                 "policy_comparison",
                 tmp_path,
-                "horizon=1 d",
                 f"scheduler.order={order}",
                 "scheduler.blocking=greedy",
             ),
