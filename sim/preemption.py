@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sim.partition import Partition, Site
@@ -41,19 +42,28 @@ def helped(partition: Partition, job: Job, now_s: float) -> bool:
     Room is what is free and what the job may displace there.
 
     On every other node no more is possible than when the job found no place: running jobs only gain rank.
-    Where that says nothing (a quota may have been the reason, GPUs count wherever they are, ranks change all
-    the time) the answer is yes.
+    Where that says nothing (a quota may have been the reason, or GPUs count anywhere) the answer is yes.
     """
-    order = partition.order
-    if partition.limited or partition.reclaims or partition.rule.anywhere or not order.steady:
+    if partition.limited or partition.reclaims or partition.rule.anywhere:
         return True
+    order = partition.order
     own = order.rank(job, now_s)
+    has_room = _has_room if order.steady else partial(_has_room_now, now_s)
     for pool, gang in job.shape.options:
         narrowest, first = gang.parts[-1][0], pool.first_node
         for node in partition.loosened:
-            if 0 <= node - first < pool.nodes and _has_room(partition, pool, node, narrowest, own):
+            if 0 <= node - first < pool.nodes and has_room(partition, pool, node, narrowest, own):
                 return True
     return False
+
+
+def _has_room_now(
+    now_s: float, partition: Partition, pool: Pool, node: int, gpus: int, own: tuple[float, ...]
+) -> bool:
+    """As `_has_room`, for orders whose running jobs change places: their ranks are those of this moment."""
+    rank = partition.order.rank
+    weaker = (held for running, held in partition.on_node[node].items() if rank(running, now_s) > own)
+    return pool.free[node - pool.first_node] + sum(weaker) >= gpus
 
 
 def _has_room(partition: Partition, pool: Pool, node: int, gpus: int, own: tuple[float, ...]) -> bool:
