@@ -54,7 +54,7 @@ def test_srsf_prefers_narrow_jobs_where_srtf_prefers_short_ones() -> None:
 def test_las_serves_the_jobs_that_have_had_the_least() -> None:
     order = {"kind": "las", "thresholds": (8.0, 20.0)}
     log = play(jobs((0, 10, 4), (1, 3, 4), (6, 1, 4)), ONE, order=order)
-    # Job 0 sinks at 2 (4 GPUs x 2 s). Job 1 sinks at 4, to the tail of the level in which job 0 waits. Job 2 is
+    # Job 0 sinks at 2 (4 GPUs x 2 s). Job 1 sinks at 4, to the tail of the level where job 0 waits. Job 2 is
     # new at 6. At 7 job 0, displaced last, goes on until it sinks again at 8, where job 1 has its turn.
     assert stays(log, 0) == [(0, 2), (4, 6), (7, 8), (9, 14)]
     assert stays(log, 1) == [(2, 4), (8, 9)]
@@ -105,7 +105,7 @@ def test_fair_share_goes_by_weight() -> None:
 
 
 def test_drf_counts_the_resource_of_which_a_tenant_has_the_largest_share() -> None:
-    # On 8 GPUs and 16 cores, a job of a takes 1 GPU and 1 core, one of b 1 GPU and 4 cores: b's share is cores.
+    # On 8 GPUs and 16 cores, a job of a takes 1 GPU and 1 core, one of b 1 GPU and 4 cores.
     table = jobs(*[(0, 10, 1)] * 10, tenant=["a"] * 6 + ["b"] * 4, cpus=[1.0] * 6 + [4.0] * 4)
     pool = nodes(1, 8, cpus_per_node=16.0)
     order = {"kind": "fair_share", "resources": ("gpu", "cpu", "memory")}
