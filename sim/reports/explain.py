@@ -134,8 +134,17 @@ def _job(jobs: pl.DataFrame, job_id: str) -> dict[str, Any]:
     if not found.is_empty():
         return found.row(0, named=True)
     near = difflib.get_close_matches(job_id, _candidates(jobs["job_id"], job_id), n=_NEAREST, cutoff=0.5)
-    hint = f"; the nearest are {words.listed(near)}" if near else ""
+    hint = f"; the nearest are {words.listed(near)}" if near else _example(jobs)
     raise PlanError(f'no job "{job_id}" in this run of {words.count(len(jobs), "job")}{hint}')
+
+
+def _example(jobs: pl.DataFrame) -> str:
+    """How ids of the run look, and where all of them are."""
+    return (
+        ""
+        if jobs.is_empty()
+        else f'; ids look like "{jobs["job_id"][0]}", and jobs.csv of the run lists them'
+    )
 
 
 def _candidates(ids: pl.Series, wanted: str, most: int = 2000) -> list[str]:
@@ -307,9 +316,9 @@ def sentences(explanation: Explanation) -> list[str]:
     ]
     first = job.stays[0] if job.stays else None
     if first is not None:
-        there = f"{words.count(job.partition_gpus, 'GPU')} of {job.partition}"
+        there, free = f"{words.count(job.partition_gpus, 'GPU')} of {job.partition}", first.free_gpus_at_start
         said.append(
-            f"{first.free_gpus_at_start:,} of the {there} were free when it joined the queue, "
+            f"Of the {there}, {words.count(free, 'was', 'were')} free when it joined the queue, "
             f"{words.significant(first.free_gpus_mean)} on average until it left, and "
             f"{first.free_gpus_most:,} at most; it needed {job.gpus:,}."
         )

@@ -85,7 +85,7 @@ def _fleet(facts: Facts) -> Table:
     rows = [
         (
             str(pool),
-            str(gpu),
+            "not stated" if gpu is None else str(gpu),
             words.count(number),
             words.count(gpus),
             words.percent(held.get(pool, 0.0) / (gpus * span_s)) if span_s else _NONE,

@@ -37,7 +37,7 @@ def test_a_job_that_waits_for_another_is_explained_in_sentences() -> None:
         "Job job-1 of vision asked for 8 GPUs at 0 s and waited 1 h.",
         "1 h of that (100 %): too few GPUs free.",
         (
-            "0 of the 8 GPUs of the fleet were free when it joined the queue, 0 on average until it left, "
+            "Of the 8 GPUs of the fleet, 0 were free when it joined the queue, 0 on average until it left, "
             "and 0 at most; it needed 8."
         ),
         "No other job started there while it waited.",
@@ -88,6 +88,18 @@ def test_an_unknown_job_is_refused_with_the_nearest_ids() -> None:
         explain.explain(sample(), "job-12x")
 
 
+def test_an_unknown_job_unlike_any_other_is_told_how_ids_look() -> None:
+    told = 'in this run of 2 jobs; ids look like "job-0", and jobs.csv of the run lists them$'
+    with pytest.raises(PlanError, match=told):
+        explain.explain(two_jobs_on_one_node(), "4711")
+
+
+def test_one_free_gpu_is_told_in_the_singular() -> None:
+    jobs = jobs_of((0.0, HOUR, 7), (60.0, HOUR, 8))
+    said = explain.sentences(explain.explain(sample(jobs, nodes=1, horizon_s=4 * HOUR), "job-1"))
+    assert any(text.startswith("Of the 8 GPUs of the fleet, 1 was free when it joined") for text in said)
+
+
 def test_a_job_may_only_run_in_the_virtual_cluster_of_its_tenant() -> None:
     results = sample(jobs_of((0.0, HOUR, 8), (0.0, HOUR, 8)), nodes=4, horizon_s=4 * HOUR)
     clusters = pl.Series("virtual_cluster", ["vision", "vision", None, None])
@@ -122,7 +134,7 @@ def test_a_preempted_job_is_explained_with_its_stays_on_the_gpus() -> None:
         "Job job-0 of vision asked for 8 GPUs at 0 s and waited 30 min.",
         "30 min of that (100 %): requeued after a preemption.",
         (
-            "0 of the 8 GPUs of the fleet were free when it joined the queue, 0 on average until it left, "
+            "Of the 8 GPUs of the fleet, 0 were free when it joined the queue, 0 on average until it left, "
             "and 0 at most; it needed 8."
         ),
         "1 other job started there while it waited; submitted later, it overtook this one.",

@@ -53,6 +53,14 @@ def test_an_interval_is_printed_as_plus_or_minus() -> None:
     assert "32 min ± 1 min" in text
 
 
+def test_a_pool_without_a_kind_of_gpu_is_said_not_to_state_it() -> None:
+    results = two_jobs_on_one_node()
+    nodes = results.tables["nodes"].with_columns(pl.lit(None, dtype=pl.String).alias("gpu"))
+    text = printed(replace(results, tables={**results.tables, "nodes": nodes}), 80)
+    assert "not stated" in text
+    assert "None" not in text
+
+
 def test_rejected_jobs_are_listed_with_their_reason() -> None:
     assert "rejected: wider than any partition" in printed(rejecting(two_jobs_on_one_node()), 80)
 
