@@ -6,11 +6,11 @@ interval when the run was replicated, and a wait cut off by the end of the run i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sim.reports import words
 from sim.reports.facts import Facts, Metric
+from sim.reports.objective import told
 
 if TYPE_CHECKING:
     from sim.results import Results
@@ -38,6 +38,8 @@ _LOSSES = {
 }
 
 _NEARLY_ALL = 0.95
+_FAR = 5.0
+_WAIT_THAT_MATTERS_S = 600.0
 _WORTH_A_WORD = 0.05
 _APART = 1.2
 _ROUNDING = 1e-9
@@ -47,15 +49,16 @@ def sentences(results: Results) -> list[str]:
     """What a capacity engineer would tell the boss, most important first."""
     facts = Facts(results)
     if facts.jobs.is_empty():
+        run = "first replication" if facts.replicated else "run"
         return [
-            "No job was submitted while the run was measured, so nothing can be said about the fleet.",
+            f"No job was submitted while the {run} was measured, so nothing can be said about the fleet.",
             *_left_out(facts),
         ]
     if facts.accepted.is_empty():
-        return [_all_rejected(facts), *_rejections(facts), *_objectives(facts), *_left_out(facts)]
+        return [_all_rejected(facts), *_rejections(facts), *told(facts.objectives), *_left_out(facts)]
     return [
         *_verdict(facts),
-        *_objectives(facts),
+        *told(facts.objectives),
         *_occupied(facts),
         *_waits(facts),
         *_longest_waiters(facts),
@@ -64,6 +67,7 @@ def sentences(results: Results) -> list[str]:
         *_unfinished(facts),
         *_rejections(facts),
         *_left_out(facts),
+        *_passed_over(facts),
         *_next(facts),
     ]
 
@@ -83,25 +87,36 @@ def binding_cause(facts: Facts) -> str | None:
 
 
 def _all_rejected(facts: Facts) -> str:
+    of_the_first = _of_the_first(facts)
+    if len(facts.jobs) == 1:
+        return (
+            f"The fleet cannot do this work: the one job{of_the_first} was rejected, "
+            "because it could never start."
+        )
     return (
-        f"The fleet cannot do this work: every one of {words.count(len(facts.jobs), 'job')} was rejected, "
-        "because none could ever start."
+        f"The fleet cannot do this work: every one of {words.count(len(facts.jobs), 'job')}{of_the_first} "
+        "was rejected, because none could ever start."
     )
 
 
 def _verdict(facts: Facts) -> list[str]:
     """Was the fleet big enough, in one sentence, or two when it was not."""
     jobs = words.count(len(facts.accepted), "job") + _of_the_first(facts)
+    alone = len(facts.accepted) == 1
     if is_overloaded(facts):
         return [_too_small(facts), *_never_started(facts)]
     if facts.with_status("done", "timed_out") == 0:
+        run = "first replication" if facts.replicated else "run"
         too_short = (
-            f"No job finished in the {_span(facts)} of the run: it is too short to judge the fleet by."
+            f"No job finished in the {_span(facts)} of the {run}: it is too short to judge the fleet by."
         )
         return [too_short, *_never_started(facts)]
     if facts.waited_s == 0.0:
-        return [f"The fleet was big enough: not one of {jobs} waited."]
+        none = f"the one job{_of_the_first(facts)} did not wait" if alone else f"not one of {jobs} waited"
+        return [f"The fleet was big enough: {none}."]
     waited = f"{words.percent(1.0 - facts.started_at_once)} of {jobs} had to wait"
+    if alone:
+        waited = f"the one job{_of_the_first(facts)} had to wait"
     if facts.started_at_once >= _NEARLY_ALL:
         return [f"The fleet was big enough nearly all the time: only {waited}."]
     load = facts.metric("offered_load")
@@ -118,9 +133,10 @@ def _too_small(facts: Facts) -> str:
     load, arrivals = facts.metric("offered_load"), facts.accepted["submit_s"]
     said = load.said() if load else ""
     span = words.duration(float(arrivals.max()) - float(arrivals.min()))  # type: ignore[arg-type]
+    where = " in the first replication" if facts.replicated else ""
     return (
-        f"The fleet is too small for this work: over the {span} in which jobs arrive, they ask for {said} of "
-        "the GPU time it has, so the queue grows without bound for as long as they keep coming."
+        f"The fleet is too small for this work: over the {span} in which jobs arrive{where}, they ask for "
+        f"{said} of the GPU time it has, so the queue grows without bound for as long as they keep coming."
     )
 
 
@@ -148,10 +164,18 @@ def _occupied(facts: Facts) -> list[str]:
     if occupancy is None:
         return []
     fleet = f"{words.count(facts.nodes, 'node')} with {words.count(facts.gpus, 'GPU')}"
-    busy = f"Over {_span(facts)}, {occupancy.said()} of the GPU time of {fleet} was allocated to jobs"
+    over = f"Over {_span(facts)}"
+    if _differs_in_length(facts):
+        over = f"Until the last job ended, after {_span(facts)} in the first replication"
+    busy = f"{over}, {occupancy.said()} of the GPU time of {fleet} was allocated to jobs"
     if utilisation is None or words.percent(utilisation.value) == words.percent(occupancy.value):
         return [f"{busy}."]
     return [f"{busy}; {utilisation.said()} went into work that was kept."]
+
+
+def _differs_in_length(facts: Facts) -> bool:
+    """Whether each replication ends with its own last job, so that the length is that of the first only."""
+    return facts.replicated and facts.scenario.horizon is None
 
 
 def _waits(facts: Facts) -> list[str]:
@@ -163,11 +187,13 @@ def _waits(facts: Facts) -> list[str]:
     if middle is None or mean is None or high is None or most is None:
         return []
     average = f"the mean wait is {mean.said()}."
+    if len(facts.accepted) == 1 and not facts.replicated:
+        return [f"Its wait was {mean.said()}."]
     if middle.value == 0.0:
         at_once = f"{words.percent(facts.started_at_once)} of jobs{_of_the_first(facts)} started at once"
         if high.value == 0.0:
             longest = words.duration(float(facts.accepted["wait_s"].max() or 0.0))  # type: ignore[arg-type]
-            return [f"{at_once}, the longest wait was {longest}, and {average}"]
+            return [f"{at_once}, the longest wait{_of_the_first(facts)} was {longest}, and {average}"]
         return [f"{at_once}, 95 % within {high.said()} and 99 % within {most.said()}; {average}"]
     return [f"Half of the jobs waited {middle.said()} or less, 95 % waited {high.said()} or less; {average}"]
 
@@ -217,9 +243,8 @@ def _waste(facts: Facts) -> list[str]:
     if occupancy is None or facts.capacity_gpu_h == 0.0:
         return []
     idle = max(0.0, 1.0 - occupancy.value)
-    sentence = (
-        f"{words.percent(idle)} of the GPU time ({words.gpu_hours(idle * facts.capacity_gpu_h)}) stood idle"
-    )
+    hours = "" if _differs_in_length(facts) else f" ({words.gpu_hours(idle * facts.capacity_gpu_h)})"
+    sentence = f"{words.percent(idle)} of the GPU time{hours} stood idle"
     if idle < _ROUNDING:
         sentence = "No GPU time stood idle"
     elif stranded is not None and stranded.value > 0.0:
@@ -246,11 +271,11 @@ def _unfinished(facts: Facts) -> list[str]:
         said.append(f"{cut} had not finished when the run ended ({' and '.join(states)}){bound}.")
     if killed:
         them = "it" if killed == 1 else "them"
-        said.append(
-            f"{words.count(killed, 'job')} reached the time limit stated for {them} and stopped there."
-        )
+        stopped = words.count(killed, "job") + _of_the_first(facts)
+        said.append(f"{stopped} reached the time limit stated for {them} and stopped there.")
     if moved:
-        starts = words.count(round(moved), "promised start")
+        plural = "promised start" if moved == 1.0 else "promised starts"
+        starts = f"{words.significant(moved)} {plural}" + (" on average" if facts.replicated else "")
         said.append(f"{starts} had to move because a running job outlived its estimate.")
     return said
 
@@ -263,9 +288,8 @@ def _rejections(facts: Facts, most: int = 3) -> list[str]:
     said = [f"{reason} ({jobs:,})" for reason, jobs in facts.rejections[:most]]
     rest = sum(jobs for _, jobs in facts.rejections[most:])
     said += [f"other reasons ({rest:,})"] if rest else []
-    return [
-        f"{words.count(number, 'job')} {'was' if number == 1 else 'were'} rejected: {words.listed(said)}."
-    ]
+    jobs, were = words.count(number, "job") + _of_the_first(facts), "was" if number == 1 else "were"
+    return [f"{jobs} {were} rejected: {words.listed(said)}."]
 
 
 def _left_out(facts: Facts) -> list[str]:
@@ -275,34 +299,32 @@ def _left_out(facts: Facts) -> list[str]:
         return []
     reasons = words.listed([f"{reason} ({number:,})" for reason, number in facts.left_out.items() if number])
     were = "was" if total == 1 else "were"
-    return [f"{words.count(total, 'row')} of the workload {were} left out before the run: {reasons}."]
+    workload = "the first replication's workload" if facts.replicated else "the workload"
+    return [f"{words.count(total, 'row')} of {workload} {were} left out before the run: {reasons}."]
 
 
-def _objectives(facts: Facts) -> list[str]:
-    """Objectives met and missed."""
-    if not facts.objectives:
+def _passed_over(facts: Facts) -> list[str]:
+    """Whether wide jobs are starved by narrow ones that pass them, and what would help."""
+    scheduler = facts.scenario.scheduler
+    waits = {size: facts.metric("wait_mean_s", size_class=size) for size in facts.size_classes}
+    means = {size: metric.value for size, metric in waits.items() if metric}
+    if getattr(scheduler.blocking, "kind", "") != "greedy" or not means or binding_cause(facts) == "quota":
         return []
-    missed = [objective for objective in facts.objectives if not objective["met"]]
-    number = len(facts.objectives)
-    if not missed:
-        if number == 1:
-            return [f"The objective is met: {objective_text(facts.objectives[0])}."]
-        return [f"All {number} objectives are met."]
-    said = "; ".join(objective_text(objective) for objective in missed)
-    verb = "is" if len(missed) == 1 else "are"
-    which = "The objective" if number == 1 else f"{len(missed)} of {number} objectives"
-    return [f"{which} {verb} missed: {said}."]
-
-
-def objective_text(objective: Mapping[str, Any]) -> str:
-    """One objective and what was reached, for a sentence or a table."""
-    who = f" of {objective['tenant']}" if objective.get("tenant") else ""
-    at_most = objective.get("at_most") is not None
-    wanted = objective["at_most"] if at_most else objective["at_least"]
-    unit = objective.get("unit", "")
-    reached = "no value" if objective.get("value") is None else words.in_unit(objective["value"], unit)
-    bound = f"at {'most' if at_most else 'least'} {words.in_unit(wanted, unit)}"
-    return f"{objective['metric']}{who} is {reached}, wanted {bound}"
+    longest, shortest = max(means, key=lambda size: means[size]), min(means, key=lambda size: means[size])
+    is_wider = facts.size_classes.index(longest) > facts.size_classes.index(shortest)
+    if not is_wider or means[longest] < _WAIT_THAT_MATTERS_S or means[longest] <= _FAR * means[shortest]:
+        return []
+    times = "more than 100"
+    if means[longest] <= 100.0 * means[shortest]:
+        times = words.significant(means[longest] / means[shortest], 2)
+    said = (
+        f"Jobs of {longest} waited {times} times as long as jobs of {shortest}: under `blocking: greedy` "
+        "narrow jobs pass wide ones that do not fit yet"
+    )
+    patient = getattr(scheduler.placement, "patience", 0.0) > 0.0
+    if scheduler.preempts or scheduler.reclaim or patient:
+        return [f"{said}."]
+    return [f"{said}; `blocking: easy` would promise the first of them a start."]
 
 
 def _next(facts: Facts) -> list[str]:

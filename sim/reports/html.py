@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, TextIO
 
 from sim import scenario as scenarios
 from sim.reports import figures, words
-from sim.reports.answer import objective_text, sentences
+from sim.reports.answer import sentences
 from sim.reports.facts import CAUSE_MEANINGS, CAUSE_NAMES, Facts
+from sim.reports.objective import objective_text
 from sim.reports.svg import Markup, element, escaped, joined
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sim.reports import words
-from sim.reports.answer import objective_text, sentences
+from sim.reports.answer import sentences
 from sim.reports.facts import CAUSE_NAMES, Facts, Metric
+from sim.reports.objective import objective_text
 
 if TYPE_CHECKING:
     from sim.results import Results

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import polars as pl
 import pytest
 
 from sim.reports.answer import sentences
+from sim.reports.objective import objective_text, told
 from sim.results import combine
 from tests.unit.report_samples import (
     HOUR,
@@ -96,8 +98,8 @@ def test_an_interval_over_replications_is_told_with_the_value() -> None:
 @pytest.mark.parametrize(
     ("met", "expected"),
     [
-        (True, "The objective is met: wait_p95_s of vision is 2 h, wanted at most 3 h."),
-        (False, "The objective is missed: wait_p95_s of vision is 2 h, wanted at most 1 h."),
+        (True, "The objective is met: 95 % of vision's jobs waited 2 h or less; wanted: at most 3 h."),
+        (False, "The objective is missed: 95 % of vision's jobs waited 2 h or less; wanted: at most 1 h."),
     ],
 )
 def test_an_objective_is_told_with_what_was_reached(met: bool, expected: str) -> None:  # noqa: FBT001 - the case
@@ -163,7 +165,9 @@ def test_several_objectives_are_counted() -> None:
     missing = sample(
         objectives=[{"metric": "occupancy", "at_least": 0.5}, {"metric": "occupancy", "at_least": 0.9}]
     )
-    assert "1 of 2 objectives is missed: occupancy is 64 %, wanted at least 90 %." in sentences(missing)
+    assert (
+        "1 of 2 objectives is missed: 64 % of the GPU time was allocated to jobs; wanted: at least 90 %."
+    ) in sentences(missing)
 
 
 def test_what_is_counted_in_one_replication_is_said_to_be_of_the_first() -> None:
@@ -177,3 +181,141 @@ def test_an_interval_never_reaches_below_nothing_or_above_all() -> None:
     assert "64 % (95 % interval 20 % to 100 %)" in said[1]
     said = sentences(with_metric(sample(), "wait_mean_s", interval=[-600.0, 4500.0]))
     assert any("(95 % interval 0 s to 1 h 15 min)" in sentence for sentence in said)
+
+
+@pytest.mark.parametrize(
+    ("metric", "tenant", "value", "unit", "expected"),
+    [
+        ("wait_p95_s", "vision", HOUR, "s", "95 % of vision's jobs waited 1 h or less"),
+        ("jct_p50_s", None, HOUR, "s", "50 % of all jobs completed within 1 h"),
+        ("wait_mean_s", None, HOUR, "s", "on average all jobs waited 1 h"),
+        (
+            "jct_mean_s",
+            "vision",
+            HOUR,
+            "s",
+            "on average vision's jobs took 1 h from submission to completion",
+        ),
+        ("occupancy", None, 0.6, "fraction", "60 % of the GPU time was allocated to jobs"),
+        ("utilisation", None, 0.6, "fraction", "60 % of the GPU time went into work that was kept"),
+        ("jain_fairness", None, 0.9, "1", "jain_fairness is 0.9"),
+        ("wait_p95_s", "vision", None, "s", "wait_p95_s of vision has no value"),
+    ],
+)
+def test_what_an_objective_reached_is_said_in_words(
+    metric: str, tenant: str | None, value: float | None, unit: str, expected: str
+) -> None:
+    objective = {
+        "metric": metric,
+        "tenant": tenant,
+        "at_most": 1.0,
+        "value": value,
+        "unit": unit,
+        "met": True,
+    }
+    assert objective_text(objective).partition(";")[0] == expected
+
+
+def judged(*, met: bool, confident: bool | None) -> dict[str, object]:
+    """An occupancy wanted to be at least half, with its interval over replications."""
+    return {
+        "metric": "occupancy",
+        "tenant": None,
+        "at_least": 0.5,
+        "value": 0.6,
+        "unit": "fraction",
+        "interval": [0.4, 0.8],
+        "met": met,
+        "confident": confident,
+    }
+
+
+def test_replications_tell_how_sure_an_objective_is() -> None:
+    sure, unsure = judged(met=True, confident=True), judged(met=True, confident=None)
+    missed = judged(met=False, confident=False)
+    assert objective_text(sure).endswith("; wanted: at least 50 %; met with 95 % confidence")
+    assert objective_text(unsure).endswith(
+        "; wanted: at least 50 %; the interval lies on both sides of the bound"
+    )
+    assert objective_text(missed).endswith("; missed with 95 % confidence")
+    assert told([sure, sure]) == ["All 2 objectives are met, with 95 % confidence."]
+    assert told([sure, unsure]) == [
+        "All 2 objectives are met, but for 1 of them the interval lies on both sides of the bound."
+    ]
+    assert told([missed, sure, missed])[:2] == [
+        "2 of 3 objectives are missed.",
+        f"Missed: {objective_text(missed)}.",
+    ]
+
+
+def test_one_job_alone_is_told_in_the_singular() -> None:
+    alone = bare(sample(jobs_of((0.0, HOUR, 8)), nodes=1, horizon_s=4 * HOUR))
+    assert sentences(alone)[0] == "The fleet was big enough: the one job did not wait."
+    assert sentences(rejecting(alone)) == [
+        "The fleet cannot do this work: the one job was rejected, because it could never start.",
+        "1 job was rejected: wider than any partition (1).",
+    ]
+
+
+def test_every_count_of_jobs_and_rows_is_of_the_first_replication() -> None:
+    """One of a kind: rejected, stopped at a limit, left out."""
+    first = sample()
+    place = pl.int_range(pl.len())
+    status = (
+        pl.when(place == 0)
+        .then(pl.lit("rejected"))
+        .when(place == 1)
+        .then(pl.lit("timed_out"))
+        .otherwise("status")
+        .alias("status")
+    )
+    jobs = first.tables["jobs"].with_columns(status, pl.lit("too wide").alias("reason"))
+    first = replace(first, tables={**first.tables, "jobs": jobs})
+    said = sentences(combine([first, sample(arrivals(500, seed=8))]))
+    assert "1 job of the first replication was rejected: too wide (1)." in said
+    assert "1 job of the first replication reached the time limit stated for it and stopped there." in said
+    assert any(text.startswith("14 rows of the first replication's workload were left out") for text in said)
+    none = replace(first, tables={name: table.clear() for name, table in first.tables.items()})
+    assert sentences(combine([none, none]))[0].startswith(
+        "No job was submitted while the first replication was"
+    )
+
+
+def test_the_end_of_the_last_job_is_that_of_the_first_replication() -> None:
+    said = sentences(combine([sample(), sample(arrivals(500, seed=8))]))
+    assert any(
+        text.startswith("Until the last job ended, after 4 d in the first replication, ") for text in said
+    )
+    stated = sentences(
+        combine([sample(horizon=4 * 86400.0), sample(arrivals(500, seed=8), horizon=4 * 86400.0)])
+    )
+    assert any(text.startswith("Over 4 d, ") for text in stated)
+
+
+def passed_over(**scheduler: object) -> list[str]:
+    """What is said of wide jobs that wait half an hour while narrow ones wait 3 min."""
+    results = sample(scheduler={"order": {"kind": "fifo"}, **scheduler})
+    waits = {"1 GPU": 180.0, "9-16 GPUs": 1800.0}
+    metrics = [
+        row | {"value": waits.get(row["size_class"], 300.0)}
+        if row["name"] == "wait_mean_s" and row["size_class"]
+        else row
+        for row in results.summary["metrics"]
+    ]
+    said = sentences(replace(results, summary=results.summary | {"metrics": metrics}))
+    return [sentence for sentence in said if "pass wide ones" in sentence]
+
+
+def test_wide_jobs_that_wait_far_longer_under_greedy_are_said_to_be_passed() -> None:
+    assert passed_over() == [
+        (
+            "Jobs of 9-16 GPUs waited 10 times as long as jobs of 1 GPU: under `blocking: greedy` narrow jobs "
+            "pass wide ones that do not fit yet; `blocking: easy` would promise the first of them a start."
+        )
+    ]
+    assert passed_over(blocking={"kind": "easy"}) == []
+
+
+def test_a_promised_start_is_not_advised_where_preemption_would_break_it() -> None:
+    (said,) = passed_over(order={"kind": "las"})
+    assert said.endswith("that do not fit yet.")

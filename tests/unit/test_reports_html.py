@@ -169,7 +169,7 @@ def test_objectives_are_listed_with_what_was_reached() -> None:
     text = "".join(
         parsed(rendered(replace(results, summary=results.summary | {"objectives": [objective]}))).text
     )
-    assert "wait_p95_s is 2 h 22 min, wanted at most 1 h" in text
+    assert "95 % of all jobs waited 2 h 22 min or less; wanted: at most 1 h" in text
     assert "missed" in text
 
 
