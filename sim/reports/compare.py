@@ -45,12 +45,20 @@ SHOWN = {
     "jain_fairness": "Jain's fairness index",
     "finish_time_fairness_max": "worst finish-time fairness",
     "jobs_done": "jobs done",
+    "jobs_timed_out": "jobs stopped at a time limit",
     "jobs_censored": "jobs not finished",
     "jobs_rejected": "jobs rejected",
 }
 """Metrics of the comparison, with what a reader calls them."""
 
 _RANKED_BY = ("jct_mean_s", "wait_mean_s")
+_SAME_WORK = 0.99
+"""Runs that did less than this share of the most work are not ranked: short times are no merit of theirs."""
+_UNDONE = {
+    "jobs_timed_out": "stopped at a time limit",
+    "jobs_censored": "not finished",
+    "jobs_rejected": "rejected",
+}
 _SAME_S = 1e-6
 """Completion times closer than this are the same."""
 
@@ -81,6 +89,9 @@ class Comparison:
     """Metric by name: its value in each run. Only metrics that at least two runs have."""
     ranked_by: str
     ranking: tuple[str, ...]
+    """Runs from best to worst: those that did as much work as any."""
+    less_work: tuple[str, ...]
+    """Runs that did more than 1 % less work than the run that did most."""
     paired: tuple[Paired, ...]
     different_arrivals: tuple[str, ...]
     """Runs whose arrivals differ from those of the first, so that their jobs cannot be paired."""
@@ -102,6 +113,7 @@ def compare(runs: Mapping[str, Results]) -> Comparison:
         raise PlanError(
             f"{words.listed(list(runs))} have no metric in common, so there is nothing to compare"
         )
+    less_work = _less_work(tuple(runs), metrics)
     ranked_by, ranking = _ranking(tuple(runs), metrics)
     (first, base), *others = facts.items()
     different = tuple(name for name, each in others if not same_arrivals(base, each))
@@ -109,7 +121,8 @@ def compare(runs: Mapping[str, Results]) -> Comparison:
         names=tuple(runs),
         metrics=metrics,
         ranked_by=ranked_by,
-        ranking=ranking,
+        ranking=tuple(name for name in ranking if name not in less_work),
+        less_work=less_work,
         paired=tuple(_paired(first, base, name, each) for name, each in others if name not in different),
         different_arrivals=different,
     )
@@ -125,6 +138,17 @@ def _ranking(
         if len(known) == len(names):
             return by, tuple(sorted(known, key=lambda name: known[name]))
     return "", ()
+
+
+def _less_work(names: Sequence[str], metrics: Mapping[str, Sequence[Metric | None]]) -> tuple[str, ...]:
+    """Runs whose kept GPU time is clearly below the most that any run kept."""
+    done = {
+        name: metric.value
+        for name, metric in zip(names, metrics.get("goodput_gpu_h", ()), strict=False)
+        if metric is not None
+    }
+    most = max(done.values(), default=0.0)
+    return tuple(name for name, gpu_h in done.items() if gpu_h < _SAME_WORK * most)
 
 
 def same_arrivals(first: Facts, second: Facts) -> bool:
@@ -163,6 +187,7 @@ def sentences(comparison: Comparison) -> list[str]:
         if comparison.ranking
         else ["No run has completed a job, so the runs cannot be ranked."]
     )
+    said += _undone(comparison)
     said += [_difference(paired) for paired in comparison.paired]
     said += _cut_off(comparison)
     if comparison.different_arrivals:
@@ -188,14 +213,55 @@ def _cut_off(comparison: Comparison) -> list[str]:
 def _best(comparison: Comparison) -> str:
     by = dict(zip(comparison.names, comparison.metrics[comparison.ranked_by], strict=True))
     best, *others = comparison.ranking
-    value, last = by[best], by[others[-1]]
+    value, what = by[best], SHOWN[comparison.ranked_by]
     assert value is not None  # noqa: S101 - a ranking has values only
+    if not others:
+        return f"{best} did the most work, so no run is ranked beside it."
+    last = by[others[-1]]
     assert last is not None  # noqa: S101 - as above
-    what = SHOWN[comparison.ranked_by]
     if value.value == last.value:
-        return f"All runs have the same {what}, {value.said()}."
+        runs = f"{words.listed(comparison.ranking)} have" if comparison.less_work else "All runs have"
+        return f"{runs} the same {what}, {value.said()}."
     others_said = words.listed([f"{name} ({_said(by[name])})" for name in others])
     return f"{best} has the shortest {what}, {value.said()}, before {others_said}."
+
+
+def _undone(comparison: Comparison) -> list[str]:
+    """Which runs did less work than the one that did most, by how much, and which jobs that may be."""
+    done = {
+        name: metric.value
+        for name, metric in zip(comparison.names, comparison.metrics.get("goodput_gpu_h", ()), strict=False)
+        if metric is not None
+    }
+    if not comparison.less_work:
+        return []
+    most = max(done, key=lambda name: done[name])
+    said = []
+    for name in comparison.less_work:
+        less = words.percent(1.0 - done[name] / done[most])
+        amounts = f"{words.gpu_hours(done[name])} and not {words.gpu_hours(done[most])}"
+        more = _more_undone(comparison, name, most)
+        jobs = f"; {more}" if more else ""
+        said.append(
+            f"{name} did {less} less work than {most} ({amounts}{jobs}), so its times are not ranked."
+        )
+    return said
+
+
+def _more_undone(comparison: Comparison, name: str, most: str) -> str:
+    """Jobs that one run left undone beyond those of another, by what became of them."""
+    here, there = comparison.names.index(name), comparison.names.index(most)
+    counts = {
+        what: (values[here], values[there])
+        for metric, what in _UNDONE.items()
+        if (values := comparison.metrics.get(metric))
+    }
+    more = [
+        f"{words.in_unit(mine.value, 'jobs')} {what}, not {words.significant(other.value)}"
+        for what, (mine, other) in counts.items()
+        if mine is not None and other is not None and mine.value > other.value
+    ]
+    return words.listed(more)
 
 
 def _said(metric: Metric | None) -> str:

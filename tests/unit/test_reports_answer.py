@@ -309,8 +309,9 @@ def passed_over(**scheduler: object) -> list[str]:
 def test_wide_jobs_that_wait_far_longer_under_greedy_are_said_to_be_passed() -> None:
     assert passed_over() == [
         (
-            "Jobs of 9-16 GPUs waited 10 times as long as jobs of 1 GPU: under `blocking: greedy` narrow jobs "
-            "pass wide ones that do not fit yet; `blocking: easy` would promise the first of them a start."
+            "Jobs of 9-16 GPUs waited 10 times as long as jobs of 1 GPU: under `blocking: greedy` narrow "
+            "jobs pass wide ones that do not fit yet; `blocking: easy` would promise the first of them a "
+            "start."
         )
     ]
     assert passed_over(blocking={"kind": "easy"}) == []

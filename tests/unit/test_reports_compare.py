@@ -9,7 +9,14 @@ from rich.console import Console
 
 from sim.errors import PlanError
 from sim.reports import compare
-from tests.unit.report_samples import HOUR, arrivals, jobs_of, sample, two_jobs_on_one_node
+from tests.unit.report_samples import (
+    HOUR,
+    arrivals,
+    jobs_of,
+    sample,
+    two_jobs_on_one_node,
+    with_metric,
+)
 from tests.unit.test_reports_html import parsed
 
 
@@ -48,6 +55,41 @@ def test_jobs_that_did_not_finish_are_said_to_be_missing_from_the_mean() -> None
         "Jobs not finished when their run ended (31 in 24 and 23 in 28) have no completion time "
         "and are not in it."
     )
+
+
+def test_a_run_that_did_less_work_is_not_praised_for_its_short_times() -> None:
+    """Three runs of the same jobs; in one of them half of the work was cut off at time limits."""
+    whole = two_jobs_on_one_node()
+    slower = with_metric(whole, "jct_mean_s", value=2 * HOUR)
+    cut = with_metric(with_metric(whole, "goodput_gpu_h", value=8.0), "jct_mean_s", value=60.0)
+    cut = with_metric(cut, "jobs_timed_out", value=1.0)
+    made = compare.compare({"slower": slower, "cut": cut, "whole": whole})
+    assert made.ranking == ("whole", "slower")
+    assert made.less_work == ("cut",)
+    assert compare.sentences(made)[:2] == [
+        "whole has the shortest mean completion time, 1 h 30 min, before slower (2 h).",
+        (
+            "cut did 50 % less work than slower (8 GPU h and not 16 GPU h; 1 job stopped at a time limit, "
+            "not 0), so its times are not ranked."
+        ),
+    ]
+
+
+def test_when_one_run_did_most_of_the_work_none_is_ranked() -> None:
+    whole = two_jobs_on_one_node()
+    cut = with_metric(whole, "goodput_gpu_h", value=15.0)
+    made = compare.compare({"cut": cut, "whole": whole})
+    assert compare.sentences(made)[:2] == [
+        "whole did the most work, so no run is ranked beside it.",
+        "cut did 6.2 % less work than whole (15 GPU h and not 16 GPU h), so its times are not ranked.",
+    ]
+
+
+def test_runs_within_one_percent_of_the_most_work_are_ranked() -> None:
+    whole = two_jobs_on_one_node()
+    nearly = with_metric(with_metric(whole, "goodput_gpu_h", value=15.9), "jct_mean_s", value=HOUR)
+    made = compare.compare({"whole": whole, "nearly": nearly})
+    assert (made.ranking, made.less_work) == (("nearly", "whole"), ())
 
 
 def test_runs_of_different_arrivals_are_not_paired_and_it_is_said() -> None:
