@@ -187,6 +187,7 @@ class Simulation:
         if partition.displaced:
             for job in partition.displaced:
                 self._silence(job)
+                job.was = None
             partition.displaced.clear()
         for job in partition.begun:
             self._set_end(desk, job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from sim.partition import Marks, Shape, Site
+    from sim.partition import Marks, Shape, Site, Was
     from sim.tenancy import Account
 
 _NONE: Final[list[Any]] = []
@@ -39,6 +39,7 @@ class Job:
         "site",
         "started_s",
         "submit_s",
+        "was",
         "work_left_s",
     )
 
@@ -72,6 +73,8 @@ class Job:
         """GPU-seconds held so far, up to the last start."""
         self.displaced_s = -1.0
         """When it last lost its GPUs to another job; negative while that never happened."""
+        self.was: Was | None = None
+        """How it stood before it last lost its GPUs, for as long as that may be taken back."""
         self.level = 0
         self.entered_s = submit_s
         """When it entered its level of a multi-level queue."""

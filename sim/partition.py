@@ -12,7 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from sortedcontainers import SortedList
 
@@ -37,6 +37,20 @@ Site: TypeAlias = tuple[Pool, Gang, Placement]
 """Where a job runs or could run."""
 Marks: TypeAlias = tuple[tuple[float, float, float, float], int, float]
 """What a shape had waited when a job joined it: times by cause, the cause then, and for how long already."""
+
+
+class Was(NamedTuple):
+    """A running job as it stood when it lost its GPUs."""
+
+    site: Site
+    started_s: float
+    attained_gpu_s: float
+    work_left_s: float
+    remaining_s: float
+    restart_s: float
+    queued_s: float
+    displaced_s: float
+    rank: tuple[float, ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -259,22 +273,31 @@ class Partition:
         """Give the job its GPUs; its wait, if it had one, is over."""
         if job.marks is not None:
             self.leave(job, now_s)
-        pool, gang, placement = site
-        pool.take(placement, gang)
+        was = job.was
+        if was is not None and job.displaced_s == now_s and site is was.site:
+            self._resume(job, was)
+            return
         job.site = site
         job.started_s = now_s
         job.expected_end_s = now_s + job.restart_s + job.remaining_s
+        self._seat(job, site, () if self.rank is None else self.rank(job, now_s))
+        self.begun.append(job)
+
+    def _seat(self, job: Job, site: Site, rank: tuple[float, ...]) -> None:
+        """Take the GPUs of a site for a job, which is then among those that run."""
+        pool, gang, placement = site
+        pool.take(placement, gang)
+        job.site = site
         if self.apart:
             self._charge(job, +1)
         if self.rank is not None:
-            job.rank = self.rank(job, now_s)
-            self.running.add((job.rank, job))
+            job.rank = rank
+            self.running.add((rank, job))
             if self.displaces:
                 for node, gpus in placement:
                     self.on_node[node][job] = gpus
                     if node in self.loosened:
                         self.loosened[node] = None
-        self.begun.append(job)
 
     def stop(self, job: Job, now_s: float, outcome: Outcome) -> float:
         """Free the GPUs of a running job and note what its stay was worth; returns the work kept in s."""
@@ -305,6 +328,18 @@ class Partition:
 
     def displace(self, job: Job, now_s: float) -> None:
         """Take the GPUs of a running job and put it back in the queue with what it has saved."""
+        if job.site is not None:
+            job.was = Was(
+                job.site,
+                job.started_s,
+                job.attained_gpu_s,
+                job.work_left_s,
+                job.remaining_s,
+                job.restart_s,
+                job.queued_s,
+                job.displaced_s,
+                job.rank,
+            )
         kept_s = self.stop(job, now_s, Outcome.PREEMPTED)
         job.attained_gpu_s += (now_s - job.started_s) * job.gpus
         job.work_left_s = max(0.0, job.work_left_s - kept_s)
@@ -312,6 +347,30 @@ class Partition:
         job.restart_s = self.cost.restart_s + self.cost.restart_s_per_gpu * job.gpus
         job.queued_s = job.displaced_s = now_s
         self.displaced.append(job)
+
+    def old_site(self, job: Job, now_s: float) -> Site | None:
+        """The GPUs that a job lost at this very moment, if nobody took them after all."""
+        if job.was is None or job.displaced_s != now_s:
+            return None
+        pool, _, placement = site = job.was.site
+        free, first = pool.free, pool.first_node
+        return site if all(free[node - first] >= gpus for node, gpus in placement) else None
+
+    def _resume(self, job: Job, was: Was) -> None:
+        """A job gets the GPUs back that it lost at this very moment: it never stopped."""
+        runs = self.log.runs
+        at = next(n for n in range(len(runs) - 1, -1, -1) if runs[n][0] == job.index)
+        del runs[at]
+        self.displaced.remove(job)
+        job.was = None
+        job.started_s = was.started_s
+        job.attained_gpu_s = was.attained_gpu_s
+        job.work_left_s = was.work_left_s
+        job.remaining_s = was.remaining_s
+        job.restart_s = was.restart_s
+        job.queued_s = was.queued_s
+        job.displaced_s = was.displaced_s
+        self._seat(job, was.site, was.rank)
 
     @property
     def leftover(self) -> bool:

@@ -24,7 +24,7 @@ def place(partition: Partition, job: Job, now_s: float, *, known: bool) -> Site 
         return partition.find(job)
     if known and not helped(partition, job, now_s):
         return None
-    site = partition.find(job)
+    site = partition.old_site(job, now_s) or partition.find(job)
     if site is not None or not partition.allows(job.shape):
         return site
     for pool, gang in job.shape.options:

@@ -215,6 +215,23 @@ def test_the_same_jobs_give_the_same_log(case: tuple[Scenario, pl.DataFrame]) ->
 
 
 @many
+@given(
+    st.sampled_from(("srtf", "srsf")),
+    st.sampled_from(sorted(PLACEMENT)),
+    fleets(),
+    workloads(whole=True, host=False),
+)
+def test_nobody_waits_who_may_displace_enough_weaker_jobs(
+    order: str, placement: str, pools: list[dict[str, Any]], jobs: pl.DataFrame
+) -> None:
+    told = playing.scenario(pools, **scheduler(order, "greedy", placement, 0.0))
+    weight = {"srtf": lambda _: 1, "srsf": lambda job: job["gpus"]}[order]
+    audit = Audit(told, jobs, staging.simulate(told, jobs))
+    audit.everything()
+    audit.nobody_waits_who_may_displace(lambda job, left_s: left_s * weight(job))
+
+
+@many
 @given(cases("strict"))
 def test_a_strict_run_keeps_the_books(case: tuple[Scenario, pl.DataFrame]) -> None:
     keeps_the_books(case)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -230,6 +231,30 @@ class Audit:
             busy = {self.nodes[node].cluster for run in self.running_at(from_s) for node, _ in run[7]}
             for job in self.waiting_at(from_s, first_only=False):
                 assert self.cluster_of(self.jobs[job]["tenant"]) in busy, f"job {job} waits at {from_s}"
+
+    def nobody_waits_who_may_displace(self, rank: Callable[[dict[str, Any], float], float]) -> None:
+        """Under greedy with free preemption nobody waits who would fit, were all weaker running jobs gone.
+
+        `rank` is of a job and the seconds of work it has left; the row decides ties. Jobs that started at the
+        very moment stay where they are.
+        """
+        for from_s, _ in self.moments():
+            free, held = self.free_at(from_s), self.held_at(from_s)
+            running = [run for run in self.running_at(from_s) if run[1] < from_s]
+            for job in self.waiting_at(from_s, first_only=False):
+                own = (rank(self.jobs[job], self.left_s(job, from_s)), job)
+                room = [list(node) for node in free]
+                for run in running:
+                    if (rank(self.jobs[run[0]], self.left_s(run[0], from_s)), run[0]) > own:
+                        for node, gpus in run[7]:
+                            room[node][0] += gpus
+                found = self.cause(job, [(int(g), c, m) for g, c, m in room], held)
+                assert found != ORDER, f"job {job} waits at {from_s} though weaker jobs run in its place"
+
+    def left_s(self, job: int, time_s: float) -> float:
+        """Work that a job has left at a moment, where preemption is free."""
+        done_s = sum(min(run[2], time_s) - run[1] for run in self.runs[job] if run[1] < time_s)
+        return float(self.jobs[job]["duration_s"]) - done_s
 
     def running_at(self, time_s: float) -> list[Any]:
         return [run for run in self.log.runs if run[1] <= time_s < run[2]]
