@@ -142,12 +142,13 @@ def validate(scenario_file: Path, settings: tuple[str, ...], *, full: bool) -> N
     Every fault is told at once, each with its line and the remedy.
     """
     from sim import scenario
+    from sim.workloads import TraceWorkload
 
     checked = scenario.load(scenario_file, settings)
     for workload in checked.workloads:
-        path = getattr(workload, "path", None)
-        if path is not None and not (scenario_file.parent / path).exists():
-            cli_output.say(f"{scenario_file}: there is no file {scenario_file.parent / path} yet")
+        if isinstance(workload, TraceWorkload) and not workload.file(scenario_file.parent).exists():
+            file = workload.file(scenario_file.parent)
+            cli_output.say(f"{scenario_file}: there is no file {file} yet")
     if full:
         cli_output.write(scenario.dump(checked))
     else:

@@ -184,7 +184,12 @@ def _rebase_set_paths(read: Document) -> None:
         value = read.at(location)
         if location[-1] == "path" and isinstance(value, str) and value and not Path(value).is_absolute():
             holder = read.at(location[:-1])
-            holder["path"] = Path(os.path.relpath(value, read.path.parent)).as_posix()
+            holder["path"] = _seen_from(read.path.parent, Path(value)).as_posix()
+
+
+def _seen_from(folder: Path, path: Path) -> Path:
+    """The way from a folder to a file; links are followed first, as when the system opens the file."""
+    return Path(os.path.relpath(path.parent.resolve() / path.name, folder.resolve()))
 
 
 def _draft(scenario: Scenario) -> agreement.Draft:

@@ -1,5 +1,6 @@
 """Replay of a log of jobs that really ran."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -39,10 +40,18 @@ class TraceFile(Part):
             return name
         raise ValueError(f'"{name}" is not a trace format; {hint(name, traces.FORMATS)}')
 
+    def file(self, folder: Path) -> Path:
+        """The log, for opening and for messages: one that leads up and down is told as short as possible."""
+        written = folder / self.path
+        if ".." not in self.path.parts:
+            return written
+        full = written.parent.resolve() / written.name
+        return min(Path(os.path.relpath(full)), full, key=lambda path: len(str(path)))
+
     def read(self, folder: Path) -> traces.TraceRead:
         """The log as read; raises TraceError if it cannot be used."""
         return traces.read(
-            folder / self.path,
+            self.file(folder),
             self.format,
             fractions=self.fractions,
             on_fault=self.on_fault,
@@ -97,7 +106,7 @@ class TraceWorkload(TraceFile):
         return WorkloadJobs(shown.select(*arrivals.SCHEMA), left_out, (*self._notes(read), *read.notes))
 
     def _notes(self, read: traces.TraceRead) -> list[str]:
-        notes = [f"Jobs replayed from {self.path} ({read.format}); in the log, time 0 is {read.origin}."]
+        notes = [f"Jobs replayed from {self.path.name} ({read.format}); in the log, time 0 is {read.origin}."]
         if self.start:
             notes.append(f"The replay starts {human_duration(self.start)} into the log.")
         if self.load_factor != 1:

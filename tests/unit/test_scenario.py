@@ -15,7 +15,7 @@ from sim import scenario
 from sim.errors import PlanError, ScenarioError
 from sim.scenario import Fleet, Objective, Pool, Scenario, Tenant
 from sim.scheduler import SchedulerSpec
-from sim.workloads import Synthetic
+from sim.workloads import Synthetic, TraceWorkload
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -184,6 +184,23 @@ def test_a_path_on_the_command_line_is_relative_to_the_current_folder(
     assert read.workloads[0].path == Path("../logs/jobs.csv")  # type: ignore[union-attr]
     absolute = scenario.load(path, ["workloads.0.path=/logs/jobs.csv"])
     assert absolute.workloads[0].path == Path("/logs/jobs.csv")  # type: ignore[union-attr]
+
+
+def test_a_path_on_the_command_line_is_found_from_a_folder_that_is_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From `deep/er` the way up is not the one that the link's own place suggests."""
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "scenarios").symlink_to(tmp_path / "deep" / "er")
+    (tmp_path / "jobs.csv").write_text("job_id,submit_s,duration_s,gpus\na,0,1,1\n", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    text = changed("objectives:\n  - {metric: wait_p95_s, at_most: 30 min}\n", "")
+    text = text[: text.index("workloads:")] + "workloads:\n  - {kind: trace, path: in_file.csv}\n"
+    path = write(Path("scenarios"), text)
+    replayed = scenario.load(path, ["workloads.0.path=jobs.csv"]).workloads[0]
+    assert isinstance(replayed, TraceWorkload)
+    assert replayed.path == Path("../../jobs.csv")
+    assert replayed.jobs(0, None, path.parent).jobs.height == 1
 
 
 @pytest.mark.parametrize(

@@ -108,3 +108,18 @@ def test_a_missing_log_is_an_error_of_the_user(tmp_path: Path) -> None:
 def test_a_replay_that_cannot_be_is_refused_with_the_reason(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=re.escape(message)):
         TraceWorkload(path=Path("log.csv"), **options)
+
+
+def test_messages_name_the_log_as_the_user_would(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way from the scenario's folder up and down again is nobody's name for a file."""
+    folder = path.parent / "scenarios"
+    folder.mkdir()
+    (path.parent / "elsewhere").mkdir()
+    monkeypatch.chdir(path.parent)
+    beside = TraceWorkload(path=Path("../log.csv"))
+    assert beside.file(Path("scenarios")) == Path("log.csv")
+    assert beside.jobs(0, None, folder).notes[0].startswith("Jobs replayed from log.csv (csv)")
+    assert TraceWorkload(path=Path("jobs/log.csv")).file(Path("scenarios")) == Path("scenarios/jobs/log.csv")
+    missing = re.escape("gone.csv: does not exist")
+    with pytest.raises(TraceError, match=rf"^{missing}$"):
+        TraceWorkload(path=Path("../gone.csv")).read(folder)
