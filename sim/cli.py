@@ -86,6 +86,8 @@ def run(
     The report is printed, and all results are written to a folder. Exit code 1 says that an objective of
     the scenario was missed.
     """
+    from dataclasses import replace
+
     from sim import experiment, run_folder, scenario
 
     if seed is not None:
@@ -95,6 +97,7 @@ def run(
     _note_equal_replications(wanted, replications)
     with cli_output.progress("simulating") as on_progress:
         results = experiment.replicate(wanted, scenario_file.parent, replications, workers, on_progress)
+    results = replace(results, scenario=scenario.moved(wanted, scenario_file.parent, out))
     names = {"report.html": "html"} | ({"perfetto.json": "chrome_trace"} if perfetto else {})
     run_folder.write(
         results, out, force=force, extra={name: _rendered(results, names[name]) for name in names}

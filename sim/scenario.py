@@ -2,7 +2,7 @@
 
 ``load`` reports every fault of a scenario file at once, each with its line, what was written, what was
 expected and the nearest valid name. ``dump`` writes a scenario with all its defaults, and that loads as an
-equal one.
+equal one; ``moved`` makes it one for a file in another folder.
 """
 
 import io
@@ -24,7 +24,7 @@ from sim.parts import FROM_TEXT, Name, Part, PositiveSeconds, Seconds
 from sim.placement import PLACEMENT
 from sim.policies import POLICIES
 from sim.scheduler import SchedulerSpec
-from sim.workloads import Workload
+from sim.workloads import TraceWorkload, Workload
 
 __all__ = [
     "Fleet",
@@ -36,6 +36,7 @@ __all__ = [
     "dump",
     "json_schema",
     "load",
+    "moved",
     "reference",
 ]
 
@@ -107,6 +108,17 @@ def dump(scenario: Scenario) -> str:
     text = io.StringIO()
     yaml.dump(scenario.model_dump(mode="json", by_alias=True), text)
     return text.getvalue()
+
+
+def moved(scenario: Scenario, old: Path, new: Path) -> Scenario:
+    """The scenario for a file in another folder: relative paths lead from there to the same files."""
+    workloads = tuple(
+        workload.model_copy(update={"path": _seen_from(new, old / workload.path)})
+        if isinstance(workload, TraceWorkload) and not workload.path.is_absolute()
+        else workload
+        for workload in scenario.workloads
+    )
+    return scenario.model_copy(update={"workloads": workloads})
 
 
 def json_schema() -> dict[str, Any]:

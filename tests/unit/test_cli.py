@@ -106,6 +106,31 @@ def test_settings_and_the_seed_are_in_the_written_scenario(folder: Path) -> None
     assert (resolved.fleet.pools[0].nodes, resolved.seed) == (3, 11)
 
 
+@pytest.mark.parametrize("setting", [[], ["--set", "workloads.0.path=logs/jobs.csv"]])
+def test_a_run_can_be_repeated_from_its_folder(folder: Path, setting: list[str]) -> None:
+    """Wherever the folder is, a link or not, its scenario leads to the log; only that way may differ."""
+    (folder / "logs").mkdir()
+    (folder / "logs" / "jobs.csv").write_text(LOG, "utf-8")
+    (folder / "far" / "away").mkdir(parents=True)
+    (folder / "link").symlink_to(folder / "far" / "away")
+    dcplan("run", "replay.yaml", "--out", "link/run", *setting)
+    dcplan("run", "link/run/scenario.yaml", "--out", "again")
+    dcplan("run", "again/scenario.yaml", "--out", "link/third")
+    told = [(folder / name / "scenario.yaml").read_text("utf-8") for name in ("link/run", "link/third")]
+    assert told[0] == told[1]
+    assert str(folder) not in told[0]
+    for file in ("jobs.csv", "summary.json", "runs.parquet"):
+        same = [(folder / name / file).read_bytes() for name in ("link/run", "again", "link/third")]
+        assert same[0] == same[1] == same[2]
+    dcplan("run", "replay.yaml", "--out", "link/run", "--force", *setting)
+    assert (folder / "link" / "run" / "scenario.yaml").read_text("utf-8") == told[0]
+
+
+def test_an_absolute_path_stays_in_the_written_scenario(folder: Path) -> None:
+    dcplan("run", "replay.yaml", "--set", f"workloads.0.path={folder / 'jobs.csv'}")
+    assert f"path: {folder / 'jobs.csv'}" in (folder / "run" / "scenario.yaml").read_text("utf-8")
+
+
 def test_the_same_seed_gives_the_same_bytes(folder: Path) -> None:
     dcplan("run", "small.yaml", "--out", "a", "--seed", "3")
     dcplan("run", "small.yaml", "--out", "b", "--seed", "3")
