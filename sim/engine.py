@@ -10,8 +10,9 @@ import gc
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from heapq import heapify, heappush
-from typing import TYPE_CHECKING, Final
+from heapq import heapify, heappop, heappush
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
 
 import simpy
 
@@ -26,48 +27,60 @@ if TYPE_CHECKING:
     from sim.tenancy import Account
 
 ENDS: Final = 0
-ARRIVES: Final = 1
+SINKS: Final = 1
+GIVES_UP: Final = 2
+"""What alarms are for, in the order in which they ring at one moment; then jobs arrive, then desks decide."""
+VOID: Final = -1
 MANY: Final = 256
-"""Order of what happens at one moment; decisions follow when nothing else is left of the moment."""
 
 
 class Clock(simpy.Environment):
-    """SimPy's environment with alarms at absolute times: no time is rounded by adding a delay to now."""
+    """SimPy's environment with alarms of jobs: at absolute times, so that none is rounded by adding a delay.
+
+    Most jobs only take time, and a million of them need neither a process nor an event each. So an alarm is
+    an entry of SimPy's own queue that names a job in place of an event. It rings as long as the job carries
+    the alarm's serial number.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._cancelled = 0
+        self.queue: list[Any] = self._queue
+        """What has not happened yet: a heap of (time, order, serial number, event or job)."""
+        self._silenced = 0
 
-    def at(self, time_s: float, order: int, alarm: Alarm) -> None:
-        """Ring an alarm at a time; among alarms of one moment the lower order rings first."""
-        heappush(self._queue, (time_s, order, next(self._eid), alarm))  # type: ignore[misc]  # SimPy's queue says its own priorities
+    def move_to(self, time_s: float) -> None:
+        """The moment that is played from now on."""
+        self._now = time_s
 
-    def cancel(self, alarm: Alarm) -> None:
-        """The alarm rings for nobody. Once half of all alarms are such, they are thrown out together."""
-        alarm.job = None
-        alarm.cancelled = True
-        self._cancelled += 1
-        if self._cancelled > MANY and 2 * self._cancelled > len(self._queue):
-            self._queue[:] = [entry for entry in self._queue if not getattr(entry[3], "cancelled", False)]
-            heapify(self._queue)
-            self._cancelled = 0
+    def set_alarm(self, job: Job, what: int, time_s: float) -> None:
+        """Ring for a job at a time, unless its serial number has changed by then."""
+        heappush(self.queue, (time_s, what, job.serial, job))
 
-    def pending(self) -> Iterator[simpy.Event]:
-        """What has not rung yet, in no particular order."""
-        return (entry[3] for entry in self._queue)
+    def renew(self, job: Job) -> None:
+        """Give a job a serial number that no other has: its older alarms are void."""
+        job.serial = next(self._eid)
+
+    def silence(self, job: Job) -> None:
+        """The job's alarms are void. Once half of all may be such, they are thrown out together."""
+        job.serial = VOID
+        self._silenced += 1
+        if self._silenced > MANY and 2 * self._silenced > len(self.queue):
+            self.queue[:] = [entry for entry in self.queue if _stands(entry)]
+            heapify(self.queue)
+            self._silenced = 0
+
+    def running(self) -> Iterator[Job]:
+        """Jobs whose run has not ended yet, in no particular order."""
+        return (
+            entry[3]
+            for entry in self.queue
+            if entry[3].__class__ is Job and entry[1] == ENDS and _stands(entry)
+        )
 
 
-class Alarm(simpy.Event):
-    """Something that will happen to a job, or to nobody in particular. It has happened well once it rings."""
-
-    _ok = True
-    _value = None
-    _defused = False
-    cancelled = False
-
-    def __init__(self, action: Callable[[Alarm], None], job: Job | None = None) -> None:
-        self.callbacks = [action]
-        self.job = job
+def _stands(entry: Any) -> bool:  # noqa: ANN401  SimPy's queue holds events, and here jobs too
+    """Whether an entry of the queue is not void."""
+    return entry[3].__class__ is not Job or bool(entry[3].serial == entry[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,22 +114,65 @@ class Simulation:
     _report_at: int = 0
 
     def run(self, horizon_s: float | None = None) -> Log:
-        """Play until the last job has left, or until the horizon; then close what is still open."""
-        if self.submits_s:
-            self.clock.at(self.submits_s[0], ARRIVES, Alarm(self._arrive))
+        """Play until the last job has left, or until the horizon; then close what is still open.
+
+        What ends at the horizon has ended; nobody comes or starts there any more.
+        """
         with _collector_paused():
-            self.clock.run(until=horizon_s)
+            self._play(math.inf if horizon_s is None else horizon_s)
         self._close(horizon_s)
         return self.log
 
     # ---- what happens
 
-    def _arrive(self, alarm: Alarm) -> None:
-        """Every job that is submitted at this moment joins its queue; the next alarm is set."""
-        del alarm
-        submits_s, venues, codes = self.submits_s, self.venues, self.codes
+    def _play(self, horizon_s: float) -> None:
+        """From one moment to the next: what was due happens, jobs arrive, and touched desks decide."""
+        clock, touched = self.clock, self._touched
+        queue = clock.queue
+        arrives_s = self.submits_s[0] if self.submits_s else math.inf
+        while queue or arrives_s < math.inf:
+            now_s = queue[0][0] if queue and queue[0][0] < arrives_s else arrives_s
+            if now_s >= horizon_s:
+                break
+            clock.move_to(now_s)
+            while queue and queue[0][0] == now_s:
+                self._happen(now_s)
+            if arrives_s == now_s:
+                arrives_s = self._arrive(now_s)
+            if touched:
+                for desk in touched:
+                    desk.settle(now_s)
+                    self._carry_out(desk)
+                touched.clear()
+        while queue and queue[0][0] == horizon_s:
+            self._happen(horizon_s)
+
+    def _happen(self, now_s: float) -> None:
+        """The next entry of the clock's queue happens."""
+        clock = self.clock
+        if clock.queue[0][3].__class__ is not Job:
+            clock.step()
+            return
+        _, what, serial, job = heappop(clock.queue)
+        if job.serial != serial:
+            return
+        desk = self._desk(job)
+        if what == ENDS:
+            self._end(desk, job, now_s)
+            if desk.idle:
+                return
+        elif what == SINKS:
+            desk.change_rank(job, now_s)
+            self._watch_rank(desk, job)
+        else:
+            desk.relax(job, now_s)
+        self._touched[desk] = None
+
+    def _arrive(self, now_s: float) -> float:
+        """Every job that is submitted at this moment joins its queue; returns when the next ones come."""
+        submits_s, venues, codes, touched = self.submits_s, self.venues, self.codes, self._touched
         index, count = self._next, len(submits_s)
-        now_s = next_s = submits_s[index]
+        next_s = now_s
         while next_s == now_s:
             venue = venues[codes[index]]
             if venue.shape is None:
@@ -127,101 +183,56 @@ class Simulation:
                     index, now_s, work_s, estimate_s, self.priorities[index], venue.account, venue.shape
                 )
                 venue.desk.submit(job)
-                self._touched[venue.desk] = None
+                touched[venue.desk] = None
             index += 1
             next_s = submits_s[index] if index < count else math.inf
         self._next = index
-        if index < count:
-            self.clock.at(next_s, ARRIVES, Alarm(self._arrive))
         if index >= self._report_at and self.on_progress is not None:
             self.on_progress(index)
             self._report_at = index + max(1, count // 200)
-        self._decide(now_s)
+        return next_s
 
-    def _end(self, alarm: Alarm) -> None:
+    def _end(self, desk: Desk, job: Job, now_s: float) -> None:
         """A run ends: the work is done, or the stated limit is reached."""
-        job, now_s = alarm.job, self.clock.now
-        if job is not None:
-            if job.alarms:
-                self._silence(job, alarm)
-            over = self.kill_at_estimate and job.work_left_s > job.remaining_s
-            desk = self._desk(job)
-            desk.finish(job, now_s, Outcome.TIMED_OUT if over else Outcome.DONE)
-            if not desk.idle:
-                self._touched[desk] = None
-        self._decide(now_s)
-
-    def _change_rank(self, alarm: Alarm) -> None:
-        """A running job's rank gets worse at this moment; the next such change is set."""
-        job, now_s = alarm.job, self.clock.now
-        if job is not None:
-            desk = self._desk(job)
-            desk.change_rank(job, now_s)
-            self._watch_rank(desk, job)
-            self._touched[desk] = None
-        self._decide(now_s)
-
-    def _lose_patience(self, alarm: Alarm) -> None:
-        """A job has waited for locality as long as it would."""
-        job, now_s = alarm.job, self.clock.now
-        if job is not None and job.marks is not None and job.shape.relaxed is not None:
-            desk = self._desk(job)
-            desk.relax(job, now_s)
-            self._touched[desk] = None
-        self._decide(now_s)
+        if desk.partition.order.sinks:
+            self.clock.silence(job)
+        over = self.kill_at_estimate and job.work_left_s > job.remaining_s
+        desk.finish(job, now_s, Outcome.TIMED_OUT if over else Outcome.DONE)
 
     # ---- decisions
-
-    def _decide(self, now_s: float) -> None:
-        """When nothing is left of this moment, let every desk that was touched decide."""
-        touched = self._touched
-        if touched and self.clock.peek() > now_s:
-            for desk in touched:
-                desk.settle(now_s)
-                self._carry_out(desk)
-            touched.clear()
 
     def _carry_out(self, desk: Desk) -> None:
         """Set the clock for what a desk has decided."""
         partition, clock = desk.partition, self.clock
         if partition.displaced:
             for job in partition.displaced:
-                self._silence(job)
+                clock.silence(job)
                 job.was = None
             partition.displaced.clear()
-        for job in partition.begun:
-            self._set_end(desk, job)
-        partition.begun.clear()
+        if partition.begun:
+            for job in partition.begun:
+                self._set_end(desk, job)
+            partition.begun.clear()
         if partition.impatient:
             for job in partition.impatient:
-                at_s = job.queued_s + partition.patience_s
-                clock.at(at_s, ARRIVES, Alarm(self._lose_patience, job))
+                clock.renew(job)
+                clock.set_alarm(job, GIVES_UP, job.queued_s + partition.patience_s)
             partition.impatient.clear()
 
     def _set_end(self, desk: Desk, job: Job) -> None:
         run_s = job.work_left_s
         if self.kill_at_estimate and run_s > job.remaining_s:
             run_s = job.remaining_s
-        alarm = Alarm(self._end, job)
-        self.clock.at(job.started_s + job.restart_s + run_s, ENDS, alarm)
-        if desk.partition.displaces:
-            job.alarms = [alarm]
-            if desk.partition.order.sinks:
-                self._watch_rank(desk, job)
-
-    def _silence(self, job: Job, but: Alarm | None = None) -> None:
-        """What was to happen to a run does not; the alarm that rings now needs no cancelling."""
-        for alarm in job.alarms:
-            if alarm is not but:
-                self.clock.cancel(alarm)
-        job.alarms = []
+        clock = self.clock
+        clock.renew(job)
+        clock.set_alarm(job, ENDS, job.started_s + job.restart_s + run_s)
+        if desk.partition.order.sinks:
+            self._watch_rank(desk, job)
 
     def _watch_rank(self, desk: Desk, job: Job) -> None:
         at_s = job.started_s + desk.partition.order.changes_after_s(job)
         if at_s < job.started_s + job.restart_s + job.work_left_s:
-            alarm = Alarm(self._change_rank, job)
-            job.alarms.append(alarm)
-            self.clock.at(at_s, ARRIVES, alarm)
+            self.clock.set_alarm(job, SINKS, at_s)
 
     def _desk(self, job: Job) -> Desk:
         return self.venues[self.codes[job.index]].desk
@@ -233,13 +244,10 @@ class Simulation:
         log = self.log
         last_s = max((run[2] for run in log.runs), default=0.0)
         end_s = log.end_s = last_s if horizon_s is None else horizon_s
-        running = {
-            a.job.index: a.job for a in self.clock.pending() if isinstance(a, Alarm) and a.job and a.job.site
-        }
-        for _, job in sorted(running.items()):
+        for job in sorted(self.clock.running(), key=attrgetter("index")):
             self._desk(job).partition.stop(job, end_s, Outcome.CENSORED)
         for desk in dict.fromkeys(venue.desk for venue in self.venues):
-            for job in sorted(desk.queue.jobs(), key=lambda job: job.index):
+            for job in sorted(desk.queue.jobs(), key=attrgetter("index")):
                 if job.marks is not None:
                     desk.partition.leave(job, end_s, still_queued=1)
 

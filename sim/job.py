@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sim.partition import Marks, Shape, Site, Was
     from sim.tenancy import Account
-
-_NONE: Final[list[Any]] = []
 
 
 class Job:
@@ -20,7 +18,6 @@ class Job:
 
     __slots__ = (
         "account",
-        "alarms",
         "attained_gpu_s",
         "displaced_s",
         "entered_s",
@@ -35,6 +32,7 @@ class Job:
         "rank",
         "remaining_s",
         "restart_s",
+        "serial",
         "shape",
         "site",
         "started_s",
@@ -87,8 +85,8 @@ class Job:
         self.expected_end_s = 0.0
         self.rank: tuple[float, ...] = ()
         """Key under which it stands in the list of running jobs."""
-        self.alarms: list[Any] = _NONE
-        """The engine's handles on what will happen to the run."""
+        self.serial = -1
+        """Number of its current run or wait on the engine's clock; alarms with another are void."""
 
     def __repr__(self) -> str:
         """Row and width, for assertion messages."""
