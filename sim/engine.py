@@ -11,7 +11,7 @@ import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import simpy
@@ -31,6 +31,7 @@ SINKS: Final = 1
 GIVES_UP: Final = 2
 """What alarms are for, in the order in which they ring at one moment; then jobs arrive, then desks decide."""
 VOID: Final = -1
+DONE: Final = Outcome.DONE
 MANY: Final = 256
 
 
@@ -158,7 +159,10 @@ class Simulation:
             return
         desk = self._desk(job)
         if what == ENDS:
-            self._end(desk, job, now_s)
+            if desk.partition.order.sinks:
+                clock.silence(job)
+            over = self.kill_at_estimate and job.work_left_s > job.remaining_s
+            desk.finish(job, now_s, Outcome.TIMED_OUT if over else DONE)
             if desk.idle:
                 return
         elif what == SINKS:
@@ -192,13 +196,6 @@ class Simulation:
             self._report_at = index + max(1, count // 200)
         return next_s
 
-    def _end(self, desk: Desk, job: Job, now_s: float) -> None:
-        """A run ends: the work is done, or the stated limit is reached."""
-        if desk.partition.order.sinks:
-            self.clock.silence(job)
-        over = self.kill_at_estimate and job.work_left_s > job.remaining_s
-        desk.finish(job, now_s, Outcome.TIMED_OUT if over else Outcome.DONE)
-
     # ---- decisions
 
     def _carry_out(self, desk: Desk) -> None:
@@ -210,24 +207,21 @@ class Simulation:
                 job.was = None
             partition.displaced.clear()
         if partition.begun:
+            kill, sinks = self.kill_at_estimate, partition.order.sinks
             for job in partition.begun:
-                self._set_end(desk, job)
+                run_s = job.work_left_s
+                if kill and run_s > job.remaining_s:
+                    run_s = job.remaining_s
+                clock.renew(job)
+                clock.set_alarm(job, ENDS, job.started_s + job.restart_s + run_s)
+                if sinks:
+                    self._watch_rank(desk, job)
             partition.begun.clear()
         if partition.impatient:
             for job in partition.impatient:
                 clock.renew(job)
                 clock.set_alarm(job, GIVES_UP, job.queued_s + partition.patience_s)
             partition.impatient.clear()
-
-    def _set_end(self, desk: Desk, job: Job) -> None:
-        run_s = job.work_left_s
-        if self.kill_at_estimate and run_s > job.remaining_s:
-            run_s = job.remaining_s
-        clock = self.clock
-        clock.renew(job)
-        clock.set_alarm(job, ENDS, job.started_s + job.restart_s + run_s)
-        if desk.partition.order.sinks:
-            self._watch_rank(desk, job)
 
     def _watch_rank(self, desk: Desk, job: Job) -> None:
         at_s = job.started_s + desk.partition.order.changes_after_s(job)
@@ -242,7 +236,7 @@ class Simulation:
     def _close(self, horizon_s: float | None) -> None:
         """Note who still runs and who still waits, in the order of the arrivals."""
         log = self.log
-        last_s = max((run[2] for run in log.runs), default=0.0)
+        last_s = max(map(itemgetter(2), log.runs), default=0.0)
         end_s = log.end_s = last_s if horizon_s is None else horizon_s
         for job in sorted(self.clock.running(), key=attrgetter("index")):
             self._desk(job).partition.stop(job, end_s, Outcome.CENSORED)

@@ -273,14 +273,16 @@ class Partition:
         """Give the job its GPUs; its wait, if it had one, is over."""
         if job.marks is not None:
             self.leave(job, now_s)
-        was = job.was
-        if was is not None and job.displaced_s == now_s and site is was.site:
-            self._resume(job, was)
+        if job.was is not None and job.displaced_s == now_s and site is job.was.site:
+            self._resume(job, job.was)
             return
         job.site = site
         job.started_s = now_s
         job.expected_end_s = now_s + job.restart_s + job.remaining_s
-        self._seat(job, site, () if self.rank is None else self.rank(job, now_s))
+        if self.rank is None and not self.apart:
+            site[0].take(site[2], site[1])
+        else:
+            self._seat(job, site, () if self.rank is None else self.rank(job, now_s))
         self.begun.append(job)
 
     def _seat(self, job: Job, site: Site, rank: tuple[float, ...]) -> None:
@@ -508,18 +510,21 @@ class Partition:
         """
         most_free, lacking = self.most_free, self._lacking
         for gpus, shapes in self.waiting.items():
-            if gpus <= most_free:
+            if gpus > most_free:
+                if gpus in lacking:
+                    continue
+                if not self.limited:
+                    lacking.add(gpus)
+            elif lacking:
                 lacking.discard(gpus)
-            elif gpus in lacking:
-                continue
-            elif not self.limited:
-                lacking.add(gpus)
             for shape in shapes:
                 pool = shape.plain_in
-                if pool is None or gpus > pool.free_gpus:
+                if pool is None:
                     cause = self.cause(shape)
+                elif pool.levels >> gpus:
+                    cause = ORDER
                 else:
-                    cause = ORDER if pool.levels >> gpus else FRAGMENTATION
+                    cause = FRAGMENTATION if gpus <= pool.free_gpus else CAPACITY
                 if cause != shape.cause:
                     self._note(shape, now_s)
                     shape.cause = cause
@@ -565,7 +570,8 @@ def _split(marks: Marks, shape: Shape, now_s: float, total_s: float) -> list[flo
         waited_s[2] - quota_s,
         waited_s[3] - order_s,
     ]
-    parts[cause] = max(0.0, parts[cause] - elapsed_s)
+    waited_since_s = parts[cause] - elapsed_s
+    parts[cause] = waited_since_s if waited_since_s > 0 else 0.0
     if now_s <= shape.since_s:
         last = parts.index(max(parts))
     parts[last] = 0.0

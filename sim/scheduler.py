@@ -175,31 +175,41 @@ class Desk:
 
     def settle(self, now_s: float) -> None:
         """Decide, after all that happened at this moment, who starts; note why the others wait."""
-        partition, fresh = self.partition, self._fresh
-        if not partition.waiting and len(fresh) == 1 and not self._plans_all:
-            site = partition.find(fresh[0])
-            if site is not None:
-                partition.start(fresh.pop(), site, now_s)
-                self._freed = False
-                return
-        if len(fresh) == 1 and not self._freed and fresh[0].gpus > partition.most_free and not self._may_act:
-            self.queue.add(fresh[0])
-            partition.enter(fresh.pop(), now_s)
+        partition, fresh, freed = self.partition, self._fresh, self._freed
+        if len(fresh) == 1 and (not partition.waiting or not freed) and self._settle_newcomer(fresh[0], now_s):
             return
         if partition.waiting or fresh:
             for job in fresh:
                 self.queue.add(job)
-            self.queue.settle(now_s, fresh, freed=self._freed)
+            self.queue.settle(now_s, fresh, freed=freed)
             if partition.displaced:
-                self._fresh += partition.displaced
-            if partition.waiting and (self._freed or partition.begun):
+                fresh += partition.displaced
+            if partition.waiting and (freed or partition.begun):
                 partition.account_causes(now_s)
-            if self._fresh:
+            if fresh:
                 self._let_wait(now_s)
-        partition.loosened.clear()
+        if partition.loosened:
+            partition.loosened.clear()
         if partition.sunk:
             partition.settle_ranks(math.nextafter(now_s, math.inf))
         self._freed = False
+
+    def _settle_newcomer(self, job: Job, now_s: float) -> bool:
+        """The plain cases of one newcomer: it starts though nobody waits, or too few GPUs are free for it."""
+        partition = self.partition
+        if not partition.waiting:
+            site = None if self._plans_all else partition.find(job)
+            if site is None:
+                return False
+            partition.start(job, site, now_s)
+            self._freed = False
+        elif self._may_act or job.gpus <= partition.most_free:
+            return False
+        else:
+            self.queue.add(job)
+            partition.enter(job, now_s)
+        self._fresh.clear()
+        return True
 
     def _let_wait(self, now_s: float) -> None:
         """The newcomers that found no place wait from now on."""

@@ -37,11 +37,14 @@ class StrictQueue:
         self.lines: dict[Account | None, Line] = {}
         self._patient: set[int] = set()
         """Rows of those in line, kept where they may come again when they give up their wish for locality."""
+        self._stuck: Job | None = None
+        """The head that did not fit, and will not before something is freed."""
 
     def add(self, job: Job) -> None:
         """A job waits. One whose shape changed while it waited keeps its place in line."""
         if self.partition.patience_s:
             if job.index in self._patient:
+                self._stuck = None
                 return
             self._patient.add(job.index)
         entry = (self.partition.order.key(job), job.index, job)
@@ -52,26 +55,38 @@ class StrictQueue:
 
     def settle(self, now_s: float, fresh: Sequence[Job], *, freed: bool) -> None:
         """Start heads until one does not fit."""
-        del fresh, freed
+        del fresh
         partition = self.partition
-        displaced = partition.displaced
-        while (line := self._first_line()) is not None:
-            job = line.head()[2]
-            gone = len(displaced)
-            site = place(partition, job, now_s, known=job.marks is not None)
-            if site is None:
+        displaces, apart = partition.displaces, partition.apart
+        line = None if apart else self.lines.get(None)
+        while True:
+            if apart:
+                line = self._first_line()
+            if not line:
                 return
+            job = line.head()[2]
+            if job is self._stuck and not freed:
+                return
+            gone = len(partition.displaced)
+            if displaces:
+                site = place(partition, job, now_s, known=job.marks is not None)
+            else:
+                site = partition.find(job)
+            if site is None:
+                self._stuck = job
+                return
+            self._stuck = None
             line.pop()
-            self._patient.discard(job.index)
             partition.start(job, site, now_s)
-            for victim in displaced[gone:]:
-                self.add(victim)
+            if self._patient:
+                self._patient.discard(job.index)
+            if displaces:
+                for victim in partition.displaced[gone:]:
+                    self.add(victim)
 
     def _first_line(self) -> Line | None:
-        """The line whose head is served next: the smallest share of a tenant, else the smallest key."""
+        """The line of a tenant that is served next: the smallest share, else the head of smallest key."""
         partition = self.partition
-        if not partition.apart:
-            return self.lines.get(None) or None
         open_lines = [line for line in self.lines.values() if line and partition.allows(line.head()[2].shape)]
         if not partition.order.by_tenant:
             return min(open_lines, key=lambda line: line.head()[:2], default=None)
