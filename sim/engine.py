@@ -54,12 +54,13 @@ class Clock(simpy.Environment):
         self._now = time_s
 
     def set_alarm(self, job: Job, what: int, time_s: float) -> None:
-        """Ring for a job at a time, unless its serial number has changed by then."""
-        heappush(self.queue, (time_s, what, job.serial, job))
+        """Ring for a job at a time; its older alarms are void, for it gets a new serial number."""
+        job.serial = serial = next(self._eid)
+        heappush(self.queue, (time_s, what, serial, job))
 
-    def renew(self, job: Job) -> None:
-        """Give a job a serial number that no other has: its older alarms are void."""
-        job.serial = next(self._eid)
+    def add_alarm(self, job: Job, what: int, time_s: float) -> None:
+        """Ring for a job at a time too, besides its other alarms."""
+        heappush(self.queue, (time_s, what, job.serial, job))
 
     def silence(self, job: Job) -> None:
         """The job's alarms are void. Once half of all may be such, they are thrown out together."""
@@ -212,21 +213,19 @@ class Simulation:
                 run_s = job.work_left_s
                 if kill and run_s > job.remaining_s:
                     run_s = job.remaining_s
-                clock.renew(job)
                 clock.set_alarm(job, ENDS, job.started_s + job.restart_s + run_s)
                 if sinks:
                     self._watch_rank(desk, job)
             partition.begun.clear()
         if partition.impatient:
             for job in partition.impatient:
-                clock.renew(job)
                 clock.set_alarm(job, GIVES_UP, job.queued_s + partition.patience_s)
             partition.impatient.clear()
 
     def _watch_rank(self, desk: Desk, job: Job) -> None:
         at_s = job.started_s + desk.partition.order.changes_after_s(job)
         if at_s < job.started_s + job.restart_s + job.work_left_s:
-            self.clock.set_alarm(job, SINKS, at_s)
+            self.clock.add_alarm(job, SINKS, at_s)
 
     def _desk(self, job: Job) -> Desk:
         return self.venues[self.codes[job.index]].desk

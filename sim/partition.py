@@ -12,13 +12,13 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
-
-from sortedcontainers import SortedList
+from itertools import islice
+from typing import TYPE_CHECKING, TypeAlias
 
 from sim.cluster import Gang, Placement, Pool, parts_of
 from sim.line import Line
 from sim.log import CAUSES, Log, Outcome
+from sim.ranking import Ranking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 CAPACITY, FRAGMENTATION, QUOTA, ORDER = range(4)
 PREEMPTION = 4
-DONE = Outcome.DONE
+ANYBODY: tuple[float, ...] = (math.inf,)
+"""A rank that every job's rank is better than."""
+DONE, PREEMPTED = Outcome.DONE, Outcome.PREEMPTED
 
 
 Site: TypeAlias = tuple[Pool, Gang, Placement]
@@ -39,18 +41,9 @@ Marks: TypeAlias = tuple[tuple[float, float, float, float], int, float]
 """What a shape had waited when a job joined it: times by cause, the cause then, and for how long already."""
 
 
-class Was(NamedTuple):
-    """A running job as it stood when it lost its GPUs."""
-
-    site: Site
-    started_s: float
-    attained_gpu_s: float
-    work_left_s: float
-    remaining_s: float
-    restart_s: float
-    queued_s: float
-    displaced_s: float
-    rank: tuple[float, ...]
+Was: TypeAlias = tuple[Site, float, float, float, float, float, float, float, tuple[float, ...]]
+"""A running job as it stood when it lost its GPUs: site, start, GPU-seconds attained, work left, expected
+time left, restart time, when it was queued and last displaced, and rank."""
 
 
 @dataclass(slots=True, eq=False)
@@ -103,11 +96,11 @@ class PreemptionCost:
     def split(self, job: Job, now_s: float, outcome: Outcome) -> tuple[float, float, float]:
         """A stay on the GPUs that ends now: seconds of work kept, of work lost, and of loading state."""
         elapsed_s = now_s - job.started_s
-        loading_s = min(elapsed_s, job.restart_s)
+        loading_s = job.restart_s if job.restart_s < elapsed_s else elapsed_s
         worked_s = elapsed_s - loading_s
-        if outcome == Outcome.TIMED_OUT:
+        if outcome is Outcome.TIMED_OUT:
             return 0.0, worked_s, loading_s
-        if outcome == Outcome.CENSORED or not self.checkpoint_every_s:
+        if outcome is Outcome.CENSORED or not self.checkpoint_every_s:
             return worked_s, 0.0, loading_s
         kept_s = math.floor(worked_s / self.checkpoint_every_s) * self.checkpoint_every_s
         return kept_s, worked_s - kept_s, loading_s
@@ -165,10 +158,10 @@ class Partition:
         """Whether running jobs can lose their GPUs to waiting ones."""
         self.on_node: defaultdict[int, dict[Job, int]] = defaultdict(dict)
         """Running jobs and their GPUs by node, kept where they can be displaced."""
-        self.loosened: dict[int, tuple[float, ...] | None] = {}
-        """Nodes on which more is possible for waiting jobs than when they last found no place, with the best
-        rank that runs there where it has been looked up."""
-        self.running: SortedList[tuple[tuple[float, ...], Job]] = SortedList()
+        self.loosened: dict[int, list[tuple[float, ...]] | None] = {}
+        """Nodes on which more is possible for waiting jobs than when they last found no place, with what
+        `room_on` says of them where it has been asked."""
+        self.running = Ranking()
         self.rank: Callable[[Job, float], tuple[float, ...]] | None = None
         """How running jobs are ranked; None where nobody needs to know."""
         if preempts:
@@ -217,7 +210,9 @@ class Partition:
                 relaxed.plain_in = pool
         if not self.patience_s:
             return relaxed
-        return Shape(request.gpus, tuple(self._options(request, local=True)), owner, relaxed)
+        wishing = Shape(request.gpus, tuple(self._options(request, local=True)), owner, relaxed)
+        wishing.line.owner = wishing
+        return wishing
 
     def _options(self, request: Request, *, local: bool) -> Iterator[tuple[Pool, Gang]]:
         for pool in self.pools:
@@ -273,48 +268,46 @@ class Partition:
         """Give the job its GPUs; its wait, if it had one, is over."""
         if job.marks is not None:
             self.leave(job, now_s)
-        if job.was is not None and job.displaced_s == now_s and site is job.was.site:
+        if job.was is not None and job.displaced_s == now_s and site is job.was[0]:
             self._resume(job, job.was)
             return
-        job.site = site
         job.started_s = now_s
         job.expected_end_s = now_s + job.restart_s + job.remaining_s
-        if self.rank is None and not self.apart:
-            site[0].take(site[2], site[1])
-        else:
-            self._seat(job, site, () if self.rank is None else self.rank(job, now_s))
+        job.site = site
+        self._seat(job, site, () if self.rank is None else self.rank(job, now_s))
         self.begun.append(job)
 
     def _seat(self, job: Job, site: Site, rank: tuple[float, ...]) -> None:
         """Take the GPUs of a site for a job, which is then among those that run."""
         pool, gang, placement = site
         pool.take(placement, gang)
-        job.site = site
         if self.apart:
             self._charge(job, +1)
-        if self.rank is not None:
+        if rank:
             job.rank = rank
-            self.running.add((rank, job))
+            self.running.add(rank, job)
             if self.displaces:
+                on_node, loosened = self.on_node, self.loosened
                 for node, gpus in placement:
-                    self.on_node[node][job] = gpus
-                    if node in self.loosened:
-                        self.loosened[node] = None
+                    on_node[node][job] = gpus
+                    if node in loosened:
+                        loosened[node] = None
 
     def stop(self, job: Job, now_s: float, outcome: Outcome) -> float:
         """Free the GPUs of a running job and note what its stay was worth; returns the work kept in s."""
         site = job.site
         if site is None:
             raise AssertionError(f"{job} holds nothing")
-        if self.rank is not None:
-            self.running.remove((job.rank, job))
         pool, gang, placement = site
         pool.give(placement, gang)
         job.site = None
-        if self.displaces:
-            for node, _ in placement:
-                del self.on_node[node][job]
-                self.loosened[node] = None
+        if job.rank:
+            self.running.remove(job.rank)
+            if self.displaces:
+                on_node, loosened = self.on_node, self.loosened
+                for node, _ in placement:
+                    del on_node[node][job]
+                    loosened[node] = None
         if self.apart:
             self._charge(job, -1)
         if now_s != job.expected_end_s:
@@ -331,7 +324,7 @@ class Partition:
     def displace(self, job: Job, now_s: float) -> None:
         """Take the GPUs of a running job and put it back in the queue with what it has saved."""
         if job.site is not None:
-            job.was = Was(
+            job.was = (
                 job.site,
                 job.started_s,
                 job.attained_gpu_s,
@@ -342,10 +335,10 @@ class Partition:
                 job.displaced_s,
                 job.rank,
             )
-        kept_s = self.stop(job, now_s, Outcome.PREEMPTED)
+        kept_s = self.stop(job, now_s, PREEMPTED)
         job.attained_gpu_s += (now_s - job.started_s) * job.gpus
-        job.work_left_s = max(0.0, job.work_left_s - kept_s)
-        job.remaining_s = max(0.0, job.remaining_s - kept_s)
+        job.work_left_s = job.work_left_s - kept_s if kept_s < job.work_left_s else 0.0
+        job.remaining_s = job.remaining_s - kept_s if kept_s < job.remaining_s else 0.0
         job.restart_s = self.cost.restart_s + self.cost.restart_s_per_gpu * job.gpus
         job.queued_s = job.displaced_s = now_s
         self.displaced.append(job)
@@ -354,7 +347,7 @@ class Partition:
         """The GPUs that a job lost at this very moment, if nobody took them after all."""
         if job.was is None or job.displaced_s != now_s:
             return None
-        pool, _, placement = site = job.was.site
+        pool, _, placement = site = job.was[0]
         free, first = pool.free, pool.first_node
         return site if all(free[node - first] >= gpus for node, gpus in placement) else None
 
@@ -365,42 +358,47 @@ class Partition:
         del runs[at]
         self.displaced.remove(job)
         job.was = None
-        job.started_s = was.started_s
-        job.attained_gpu_s = was.attained_gpu_s
-        job.work_left_s = was.work_left_s
-        job.remaining_s = was.remaining_s
-        job.restart_s = was.restart_s
-        job.queued_s = was.queued_s
-        job.displaced_s = was.displaced_s
-        self._seat(job, was.site, was.rank)
+        site, job.started_s, job.attained_gpu_s, job.work_left_s, job.remaining_s = was[:5]
+        job.restart_s, job.queued_s, job.displaced_s, rank = was[5:]
+        job.site = site
+        self._seat(job, site, rank)
 
     @property
     def leftover(self) -> bool:
         """Whether a node that was loosened has free GPUs now."""
-        return any(
-            pool.free[node - pool.first_node]
-            for node in self.loosened
-            for pool in self.pools
-            if 0 <= node - pool.first_node < pool.nodes
-        )
+        loosened = self.loosened
+        for pool in self.pools:
+            free, first, nodes = pool.free, pool.first_node, pool.nodes
+            for node in loosened:
+                if 0 <= node - first < nodes and free[node - first]:
+                    return True
+        return False
 
-    def strongest(self, node: int) -> tuple[float, ...]:
-        """The best rank that runs on a loosened node; beyond every rank when nobody does."""
-        best = self.loosened[node]
-        if best is None:
-            ranks = [running.rank for running in self.on_node[node]]
-            best = self.loosened[node] = min(ranks) if ranks else (math.inf,)
-        return best
+    def room_on(self, pool: Pool, node: int, now_s: float) -> list[tuple[float, ...]]:
+        """Of a node, for each number of GPUs from 0 up, the rank that finds so many free or displaceable there.
+
+        A job finds them if its own rank is better. Free GPUs are there for every rank.
+        """
+        held = self.on_node[node]
+        if self.order.steady:
+            ranks = [(running.rank, gpus) for running, gpus in held.items()]
+        else:
+            ranks = [(self.order.rank(running, now_s), gpus) for running, gpus in held.items()]
+        ranks.sort(reverse=True)
+        room = [ANYBODY] * (pool.free[node - pool.first_node] + 1)
+        for rank, gpus in ranks:
+            room += [rank] * gpus
+        return room
 
     def outranks(self, job: Job, now_s: float) -> bool:
         """Whether a waiting job stands before the weakest of the running ones."""
-        return bool(self.running) and self.order.rank(job, now_s) < self.running[-1][0]
+        return bool(self.running) and self.order.rank(job, now_s) < self.running.last
 
     def are_out(self, displaced: list[Job]) -> bool:
         """Whether jobs that just lost their GPUs can neither go elsewhere nor displace anybody in turn."""
         if self.reclaims or not self.order.steady or not self.running:
             return False
-        weakest, most_free = self.running[-1][0], self.most_free
+        weakest, most_free = self.running.last, self.most_free
         return all(job.rank > weakest and job.gpus > most_free for job in displaced)
 
     def expected_ends(self, now_s: float) -> Iterator[tuple[float, int, Job]]:
@@ -410,15 +408,15 @@ class Partition:
             if end_s > now_s:
                 break
             late.append((now_s + max(1.0, now_s - end_s), job.index, job))
-        on_time = ((rank[0], job.index, job) for rank, job in self.running.islice(len(late)))
+        on_time = ((rank[0], job.index, job) for rank, job in islice(self.running, len(late), None))
         return heapq.merge(sorted(late), on_time)
 
     def change_rank(self, job: Job, now_s: float) -> None:
         """Make the change of a running job's rank that its order announced."""
-        self.running.remove((job.rank, job))
+        self.running.remove(job.rank)
         self.order.change(job, now_s)
         job.rank = self.order.rank(job, now_s)
-        self.running.add((job.rank, job))
+        self.running.add(job.rank, job)
         self.sunk.append(job)
         if job.site is not None:
             self.loosened.update(dict.fromkeys(node for node, _ in job.site[2]))
@@ -427,9 +425,9 @@ class Partition:
         """Once a moment is decided, running jobs whose rank had got worse stand where running jobs stand."""
         for job in self.sunk:
             if job.site is not None:
-                self.running.remove((job.rank, job))
+                self.running.remove(job.rank)
                 job.rank = self.order.rank(job, after_s)
-                self.running.add((job.rank, job))
+                self.running.add(job.rank, job)
         self.sunk.clear()
 
     def _charge(self, job: Job, sign: int) -> None:
@@ -500,7 +498,8 @@ class Partition:
             raise AssertionError(f"{job} has no locality to give up")
         self.leave(job, now_s)
         job.queued_s = now_s
-        job.shape = job.shape.relaxed
+        wishing, job.shape = job.shape, job.shape.relaxed
+        wishing.line.skip_moved()
 
     def account_causes(self, now_s: float) -> None:
         """Note, after the last change of this moment, for which reason each shape waits from now on.

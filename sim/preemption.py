@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from sim.partition import Partition, Site
@@ -12,6 +11,7 @@ if TYPE_CHECKING:
 
     from sim.cluster import Gang, Placement, Pool
     from sim.job import Job
+    from sim.ranking import Rank
 
 
 def place(partition: Partition, job: Job, now_s: float, *, known: bool) -> Site | None:
@@ -24,7 +24,7 @@ def place(partition: Partition, job: Job, now_s: float, *, known: bool) -> Site 
         return partition.find(job)
     if known and not helped(partition, job, now_s):
         return None
-    site = partition.old_site(job, now_s) or partition.find(job)
+    site = partition.find(job) if job.was is None else partition.old_site(job, now_s) or partition.find(job)
     if site is not None or not partition.allows(job.shape):
         return site
     for pool, gang in job.shape.options:
@@ -44,45 +44,24 @@ def helped(partition: Partition, job: Job, now_s: float) -> bool:
     On every other node no more is possible than when the job found no place: running jobs only gain rank.
     Where that says nothing (a quota may have been the reason, or GPUs count anywhere) the answer is yes.
     """
+    loosened = partition.loosened
     if partition.limited or partition.reclaims or partition.rule.anywhere:
         return True
-    order = partition.order
-    own = order.rank(job, now_s)
-    has_room = _has_room if order.steady else partial(_has_room_now, now_s)
+    if not loosened:
+        return False
+    own: Rank = ()
     for pool, gang in job.shape.options:
-        narrowest, first = gang.parts[-1][0], pool.first_node
-        for node in partition.loosened:
-            if 0 <= node - first < pool.nodes and has_room(partition, pool, node, narrowest, own):
+        narrowest, free, first, nodes = gang.parts[-1][0], pool.free, pool.first_node, pool.nodes
+        for node, room in loosened.items():
+            if not 0 <= node - first < nodes:
+                continue
+            if free[node - first] >= narrowest:
                 return True
-    return False
-
-
-def _has_room_now(
-    now_s: float, partition: Partition, pool: Pool, node: int, gpus: int, own: tuple[float, ...]
-) -> bool:
-    """As `_has_room`, for orders whose running jobs change places: their ranks are those of this moment."""
-    rank = partition.order.rank
-    weaker = (held for running, held in partition.on_node[node].items() if rank(running, now_s) > own)
-    return pool.free[node - pool.first_node] + sum(weaker) >= gpus
-
-
-def _has_room(partition: Partition, pool: Pool, node: int, gpus: int, own: tuple[float, ...]) -> bool:
-    """Whether so many GPUs of a node are free or held by jobs of worse rank; stops once that is settled."""
-    missing = gpus - pool.free[node - pool.first_node]
-    if missing <= 0:
-        return True
-    held_for_good = pool.gpus_per_node - gpus
-    if not held_for_good:
-        return own < partition.strongest(node)
-    for running, held in partition.on_node[node].items():
-        if running.rank > own:
-            missing -= held
-            if missing <= 0:
+            if room is None:
+                room = loosened[node] = partition.room_on(pool, node, now_s)  # noqa: PLW2901  looked up once
+            own = own or partition.order.rank(job, now_s)
+            if own < room[narrowest]:
                 return True
-        else:
-            held_for_good -= held
-            if held_for_good < 0:
-                return False
     return False
 
 
@@ -92,26 +71,21 @@ def _victims(partition: Partition, job: Job, pool: Pool, gang: Gang, now_s: floa
     The weakest go first until the job fits. Then, strongest first, each is spared that the job does not need.
     The pool is tried out on and left as it was.
     """
-    fits = partition.rule.fits
-    if partition.order.steady and not partition.reclaims and not partition.outranks(job, now_s):
-        return []
-    plain = len(gang.parts) == 1 and not gang.local and not gang.needs_host
-    room: _Room | None = None
+    rule = partition.rule
+    if gang.parts[0] == (gang.gpus, 1) and not (gang.local or gang.needs_host or rule.anywhere):
+        return _victims_on_one_node(partition, job, pool, now_s)
+    room = _Room(pool, gang, anywhere=rule.anywhere)
     tried: list[Job] = []
     for victim in _weaker(partition, job, now_s):
         if victim.site is None or victim.site[0] is not pool:
             continue
         tried.append(victim)
-        if room is None:
-            if plain and _enough_alone(pool, gang, victim.site[2]):
-                return tried
-            room = _Room(pool, gang, anywhere=partition.rule.anywhere)
         if not room.add(victim.site[2]):
             continue
         going = [victim for victim in tried if room.useful(victim)]
         for each in going:
             _give(each)
-        needed = _spare(pool, gang, going, fits) if fits(pool, gang) else []
+        needed = _spare(pool, gang, going, rule.fits) if rule.fits(pool, gang) else []
         for each in needed or going:
             _take(each)
         if needed:
@@ -119,10 +93,39 @@ def _victims(partition: Partition, job: Job, pool: Pool, gang: Gang, now_s: floa
     return []
 
 
-def _enough_alone(pool: Pool, gang: Gang, placement: Placement) -> bool:
-    """Whether a gang that asks for one node fits where a single running job goes."""
-    (width, count), (node, gpus) = gang.parts[0], placement[0]
-    return count == 1 and pool.free[node - pool.first_node] + gpus >= width
+def _victims_on_one_node(partition: Partition, job: Job, pool: Pool, now_s: float) -> list[Job]:
+    """As `_victims`, for a job that asks for nothing but enough GPUs on one node: counting them is enough."""
+    free, first, gpus = pool.free, pool.first_node, job.gpus
+    room: dict[int, int] = {}
+    tried: list[Job] = []
+    for victim in _weaker(partition, job, now_s):
+        site = victim.site
+        if site is None or site[0] is not pool:
+            continue
+        tried.append(victim)
+        enough = []
+        for node, held in site[2]:
+            room[node] = after = (room[node] if node in room else free[node - first]) + held
+            if after >= gpus:
+                enough.append(node)
+        if enough:
+            return _needed(tried, {node: room[node] for node in enough}, gpus) if len(tried) > 1 else tried
+    return []
+
+
+def _needed(tried: list[Job], room: dict[int, int], gpus: int) -> list[Job]:
+    """Of jobs whose GPUs would be free on nodes with room, those that must go for one node to have enough."""
+    needed = []
+    for victim in reversed(tried):
+        held = {node: taken for node, taken in victim.site[2] if node in room} if victim.site else {}
+        if not held:
+            continue
+        left = {node: free - held.get(node, 0) for node, free in room.items()}
+        if max(left.values()) >= gpus:
+            room = left
+        else:
+            needed.append(victim)
+    return needed
 
 
 def _spare(pool: Pool, gang: Gang, going: list[Job], fits: Callable[[Pool, Gang], bool]) -> list[Job]:
@@ -182,9 +185,7 @@ def _weaker(partition: Partition, job: Job, now_s: float) -> Iterator[Job]:
     rank = partition.order.rank
     own = rank(job, now_s)
     if partition.order.steady:
-        for other, running in reversed(partition.running):
-            if other <= own:
-                return
+        for running in partition.running.worse_than(own):
             if running.started_s != now_s:
                 yield running
         return
@@ -205,7 +206,7 @@ def _borrowers(partition: Partition, job: Job, now_s: float) -> Iterator[Job]:
     if account.gpus + job.gpus > account.quota_gpus:
         return
     held = {other.tenant: other.gpus for other in partition.accounts.values()}
-    for _, running in reversed(partition.running):
+    for running in partition.running.worst_first():
         owner = running.account
         if running.started_s != now_s and owner is not account and held[owner.tenant] > owner.quota_gpus:
             held[owner.tenant] -= running.gpus

@@ -176,7 +176,11 @@ class Desk:
     def settle(self, now_s: float) -> None:
         """Decide, after all that happened at this moment, who starts; note why the others wait."""
         partition, fresh, freed = self.partition, self._fresh, self._freed
-        if len(fresh) == 1 and (not partition.waiting or not freed) and self._settle_newcomer(fresh[0], now_s):
+        if (
+            len(fresh) == 1
+            and (not partition.waiting or not freed)
+            and self._settle_newcomer(fresh[0], now_s)
+        ):
             return
         if partition.waiting or fresh:
             for job in fresh:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -137,7 +138,7 @@ class ConservativeQueue:
         del fresh, freed
         partition = self.partition
         late = [
-            job for (end_s, *_), job in partition.running.irange(maximum=((now_s, np.inf),)) if end_s <= now_s
+            job for (end_s, *_), job in takewhile(lambda ranked: ranked[0][0] <= now_s, partition.running)
         ]
         if not late and partition.overran is not None and self._overdue(now_s):
             late = [partition.overran]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Literal
 
@@ -63,13 +64,13 @@ class GreedyQueue:
 
     def _hopeful(self, shape: Shape, now_s: float) -> bool:
         """Whether the first of a shape may find a place that it did not find before."""
-        entry = _head(shape)
+        entry = shape.line.first
         return entry is not None and (entry[2].marks is None or helped(self.partition, entry[2], now_s))
 
     def _settle_one(self, job: Job, now_s: float) -> None:
         """Nothing was freed: only the newcomer can start, and only if it is the first of its shape."""
         shape = job.shape
-        entry = _head(shape)
+        entry = shape.line.first
         if entry is None or entry[2] is not job or not self._start(entry, shape, now_s):
             return
         if self.partition.displaced:
@@ -87,7 +88,7 @@ class GreedyQueue:
 
     def _start_line(self, shape: Shape, now_s: float) -> None:
         """Start jobs of one shape until one does not fit."""
-        while (entry := _head(shape)) is not None and self._start(entry, shape, now_s):
+        while (entry := shape.line.first) is not None and self._start(entry, shape, now_s):
             pass
 
     def _in_order(self, shapes: list[Shape], now_s: float) -> None:
@@ -96,20 +97,20 @@ class GreedyQueue:
         Jobs displaced have their turn at their place in the order, before any that stand behind them.
         """
         displaced = self.partition.displaced
-        heads = [(entry, shape) for shape in shapes if (entry := _head(shape)) is not None]
+        heads = [(entry, shape) for shape in shapes if (entry := shape.line.first) is not None]
         heapify(heads)
         while heads:
             entry, shape = heappop(heads)
-            if _head(shape) is not entry:
+            if shape.line.first is not entry:
                 continue
             gone = len(displaced)
             if not self._start(entry, shape, now_s):
                 continue
-            if (following := _head(shape)) is not None:
+            if (following := shape.line.first) is not None:
                 heappush(heads, (following, shape))
             if len(displaced) > gone:
                 for other in self._turned(displaced[gone:]):
-                    if (following := _head(other)) is not None:
+                    if (following := other.line.first) is not None:
                         heappush(heads, (following, other))
 
     def _turned(self, displaced: list[Job]) -> dict[Shape, None]:
@@ -125,11 +126,12 @@ class GreedyQueue:
     def _by_share(self, shapes: list[Shape], now_s: float) -> None:
         """Start jobs by the share of their tenant, which each start changes."""
         displaced = self.partition.displaced
-        turns = dict.fromkeys(shape for shape in shapes if _head(shape) is not None)
+        turns = dict.fromkeys(shape for shape in shapes if shape.line.first is not None)
         while turns:
             shape = min(turns, key=_by_share)
             gone = len(displaced)
-            if not self._start(shape.line.head(), shape, now_s) or _head(shape) is None:
+            entry = shape.line.first
+            if entry is None or not self._start(entry, shape, now_s) or shape.line.first is None:
                 del turns[shape]
             if len(displaced) > gone:
                 turns.update(self._turned(displaced[gone:]))
@@ -164,16 +166,5 @@ class GreedyQueue:
 
 def _by_share(shape: Shape) -> tuple[float, int]:
     """Order of tenants, then of submission."""
-    _, index, job = shape.line.head()
-    return (job.account.share, index)
-
-
-def _head(shape: Shape) -> Entry | None:
-    """The first of a shape's line; entries of jobs that have since changed their shape are dropped."""
-    line = shape.line
-    while line:
-        entry = line.head()
-        if entry[2].shape is shape:
-            return entry
-        line.pop()
-    return None
+    entry = shape.line.first
+    return (math.inf, 0) if entry is None else (entry[2].account.share, entry[1])

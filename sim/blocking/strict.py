@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sim.job import Job
+    from sim.line import Entry
     from sim.partition import Partition
     from sim.tenancy import Account
 
@@ -62,9 +63,9 @@ class StrictQueue:
         while True:
             if apart:
                 line = self._first_line()
-            if not line:
+            if line is None or line.first is None:
                 return
-            job = line.head()[2]
+            job = line.first[2]
             if job is self._stuck and not freed:
                 return
             gone = len(partition.displaced)
@@ -87,10 +88,14 @@ class StrictQueue:
     def _first_line(self) -> Line | None:
         """The line of a tenant that is served next: the smallest share, else the head of smallest key."""
         partition = self.partition
-        open_lines = [line for line in self.lines.values() if line and partition.allows(line.head()[2].shape)]
-        if not partition.order.by_tenant:
-            return min(open_lines, key=lambda line: line.head()[:2], default=None)
-        return min(open_lines, key=_by_share, default=None)
+        heads = [
+            (line.first, line)
+            for line in self.lines.values()
+            if line.first is not None and partition.allows(line.first[2].shape)
+        ]
+        by_share = partition.order.by_tenant
+        first = min(heads, key=lambda head: _by_share(head[0]) if by_share else head[0][:2], default=None)
+        return None if first is None else first[1]
 
     def jobs(self) -> Iterator[Job]:
         """Everybody who waits."""
@@ -99,7 +104,6 @@ class StrictQueue:
                 yield job
 
 
-def _by_share(line: Line) -> tuple[float, int]:
+def _by_share(entry: Entry) -> tuple[float, int]:
     """Order of tenants, then of submission."""
-    _, index, job = line.head()
-    return (job.account.share, index)
+    return (entry[2].account.share, entry[1])

@@ -90,7 +90,7 @@ def test_a_line_gives_what_a_sorted_list_would(steps: list[int | None]) -> None:
             line.push(entry)  # type: ignore[arg-type]
             plain = sorted([*plain, entry], key=lambda entry: entry[:2])
         elif plain:
-            assert line.head() is plain[0]
+            assert line.first is plain[0]
             assert line.pop() is plain.pop(0)
         assert bool(line) == bool(plain)
         assert sorted(entry[:2] for entry in line) == [entry[:2] for entry in plain]
