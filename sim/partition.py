@@ -158,9 +158,12 @@ class Partition:
         """Whether running jobs can lose their GPUs to waiting ones."""
         self.on_node: defaultdict[int, dict[Job, int]] = defaultdict(dict)
         """Running jobs and their GPUs by node, kept where they can be displaced."""
-        self.loosened: dict[int, list[tuple[float, ...]] | None] = {}
-        """Nodes on which more is possible for waiting jobs than when they last found no place, with what
-        `room_on` says of them where it has been asked."""
+        self.loosened: dict[int, int] = {}
+        """Nodes that GPUs were freed on at this moment, with their free GPUs before; -1 where a rank got worse.
+        Where no more are free now than before, waiting jobs can do no more there than when they last asked:
+        whoever took the GPUs since stands before them, or may be displaced by them as those that left."""
+        self._room: dict[int, list[tuple[float, ...]]] = {}
+        """What `room_on` has said of nodes since they last changed."""
         self.running = Ranking()
         self.rank: Callable[[Job, float], tuple[float, ...]] | None = None
         """How running jobs are ranked; None where nobody needs to know."""
@@ -287,11 +290,11 @@ class Partition:
             job.rank = rank
             self.running.add(rank, job)
             if self.displaces:
-                on_node, loosened = self.on_node, self.loosened
+                on_node, rooms = self.on_node, self._room
                 for node, gpus in placement:
                     on_node[node][job] = gpus
-                    if node in loosened:
-                        loosened[node] = None
+                    if node in rooms:
+                        del rooms[node]
 
     def stop(self, job: Job, now_s: float, outcome: Outcome) -> float:
         """Free the GPUs of a running job and note what its stay was worth; returns the work kept in s."""
@@ -299,15 +302,12 @@ class Partition:
         if site is None:
             raise AssertionError(f"{job} holds nothing")
         pool, gang, placement = site
-        pool.give(placement, gang)
         job.site = None
         if job.rank:
             self.running.remove(job.rank)
             if self.displaces:
-                on_node, loosened = self.on_node, self.loosened
-                for node, _ in placement:
-                    del on_node[node][job]
-                    loosened[node] = None
+                self._loosen(job, pool, placement)
+        pool.give(placement, gang)
         if self.apart:
             self._charge(job, -1)
         if now_s != job.expected_end_s:
@@ -320,6 +320,16 @@ class Partition:
             kept_s, lost_s, loading_s = self.cost.split(job, now_s, outcome)
         self.log.runs.append((job.index, job.started_s, now_s, outcome, kept_s, lost_s, loading_s, placement))
         return kept_s
+
+    def _loosen(self, job: Job, pool: Pool, placement: Placement) -> None:
+        """The job is about to give up its GPUs."""
+        on_node, rooms, loosened, free = self.on_node, self._room, self.loosened, pool.free
+        for node, _ in placement:
+            del on_node[node][job]
+            if node in rooms:
+                del rooms[node]
+            if node not in loosened:
+                loosened[node] = free[node - pool.first_node]
 
     def displace(self, job: Job, now_s: float) -> None:
         """Take the GPUs of a running job and put it back in the queue with what it has saved."""
@@ -365,29 +375,36 @@ class Partition:
 
     @property
     def leftover(self) -> bool:
-        """Whether a node that was loosened has free GPUs now."""
+        """Whether a node has free GPUs that waiting jobs have not been asked about."""
         loosened = self.loosened
         for pool in self.pools:
             free, first, nodes = pool.free, pool.first_node, pool.nodes
-            for node in loosened:
-                if 0 <= node - first < nodes and free[node - first]:
+            for node, before in loosened.items():
+                if 0 <= node - first < nodes and free[node - first] > max(before, 0):
                     return True
         return False
 
+    def forget_moment(self) -> None:
+        """All is decided at this moment: what was freed in it is no news any more."""
+        self.loosened.clear()
+        self._room.clear()
+
     def room_on(self, pool: Pool, node: int, now_s: float) -> list[tuple[float, ...]]:
-        """Of a node, for each number of GPUs from 0 up, the rank that finds so many free or displaceable there.
+        """By number of GPUs from 0 up: the rank that finds so many on a node, free or held by the displaceable.
 
         A job finds them if its own rank is better. Free GPUs are there for every rank.
         """
-        held = self.on_node[node]
-        if self.order.steady:
-            ranks = [(running.rank, gpus) for running, gpus in held.items()]
-        else:
-            ranks = [(self.order.rank(running, now_s), gpus) for running, gpus in held.items()]
-        ranks.sort(reverse=True)
-        room = [ANYBODY] * (pool.free[node - pool.first_node] + 1)
-        for rank, gpus in ranks:
-            room += [rank] * gpus
+        room = self._room.get(node)
+        if room is None:
+            held = self.on_node[node]
+            if self.order.steady:
+                ranks = [(running.rank, gpus) for running, gpus in held.items()]
+            else:
+                ranks = [(self.order.rank(running, now_s), gpus) for running, gpus in held.items()]
+            ranks.sort(reverse=True)
+            room = self._room[node] = [ANYBODY] * (pool.free[node - pool.first_node] + 1)
+            for rank, gpus in ranks:
+                room += [rank] * gpus
         return room
 
     def outranks(self, job: Job, now_s: float) -> bool:
@@ -419,7 +436,9 @@ class Partition:
         self.running.add(job.rank, job)
         self.sunk.append(job)
         if job.site is not None:
-            self.loosened.update(dict.fromkeys(node for node, _ in job.site[2]))
+            for node, _ in job.site[2]:
+                self.loosened[node] = -1
+                self._room.pop(node, None)
 
     def settle_ranks(self, after_s: float) -> None:
         """Once a moment is decided, running jobs whose rank had got worse stand where running jobs stand."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.partition import Partition, Site
+from sim.partition import Partition, Shape, Site
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,27 +42,51 @@ def helped(partition: Partition, job: Job, now_s: float) -> bool:
     Room is what is free and what the job may displace there.
 
     On every other node no more is possible than when the job found no place: running jobs only gain rank.
-    Where that says nothing (a quota may have been the reason, or GPUs count anywhere) the answer is yes.
+    Where that says nothing the answer is yes.
     """
-    loosened = partition.loosened
-    if partition.limited or partition.reclaims or partition.rule.anywhere:
+    if _says_nothing(partition):
         return True
-    if not loosened:
-        return False
     own: Rank = ()
     for pool, gang in job.shape.options:
         narrowest, free, first, nodes = gang.parts[-1][0], pool.free, pool.first_node, pool.nodes
-        for node, room in loosened.items():
-            if not 0 <= node - first < nodes:
+        for node, before in partition.loosened.items():
+            if not 0 <= node - first < nodes or free[node - first] <= before:
                 continue
             if free[node - first] >= narrowest:
                 return True
-            if room is None:
-                room = loosened[node] = partition.room_on(pool, node, now_s)  # noqa: PLW2901  looked up once
             own = own or partition.order.rank(job, now_s)
-            if own < room[narrowest]:
+            if own < partition.room_on(pool, node, now_s)[narrowest]:
                 return True
     return False
+
+
+def hopeful(partition: Partition, now_s: float) -> list[Shape]:
+    """The waiting shapes whose first job may find a place: one that is helped, or has not been tried yet."""
+    heads = [
+        (shape, first[2])
+        for alike in partition.waiting.values()
+        for shape in alike
+        if (first := shape.line.first) is not None
+    ]
+    if _says_nothing(partition):
+        return [shape for shape, _ in heads]
+    if len(partition.loosened) != 1 or len(partition.pools) != 1:
+        return [shape for shape, job in heads if job.marks is None or helped(partition, job, now_s)]
+    (pool,), ((node, before),), rank = partition.pools, partition.loosened.items(), partition.order.rank
+    free = pool.free[node - pool.first_node]
+    found = []
+    for shape, job in heads:
+        narrowest = shape.options[0][1].parts[-1][0]
+        if job.marks is None or before < free >= narrowest:
+            found.append(shape)
+        elif free > before and rank(job, now_s) < partition.room_on(pool, node, now_s)[narrowest]:
+            found.append(shape)
+    return found
+
+
+def _says_nothing(partition: Partition) -> bool:
+    """Whether loosened nodes do not tell who is helped: a quota may have been the reason, or any GPUs do."""
+    return partition.limited or partition.reclaims or partition.rule.anywhere
 
 
 def _victims(partition: Partition, job: Job, pool: Pool, gang: Gang, now_s: float) -> list[Job]:

@@ -158,8 +158,12 @@ class Desk:
 
     def finish(self, job: Job, now_s: float, outcome: Outcome) -> None:
         """A running job has ended."""
-        self.partition.stop(job, now_s, outcome)
-        self._freed = True
+        partition = self.partition
+        partition.stop(job, now_s, outcome)
+        if partition.waiting or self._fresh:
+            self._freed = True
+        else:
+            partition.forget_moment()
 
     def change_rank(self, job: Job, now_s: float) -> None:
         """A running job's rank gets worse, as its order announced."""
@@ -167,6 +171,7 @@ class Desk:
         self._freed = True
         if self.idle:
             self.partition.settle_ranks(math.nextafter(now_s, math.inf))
+            self.partition.forget_moment()
 
     def relax(self, job: Job, now_s: float) -> None:
         """A waiting job gives up its wish for locality."""
@@ -193,7 +198,7 @@ class Desk:
             if fresh:
                 self._let_wait(now_s)
         if partition.loosened:
-            partition.loosened.clear()
+            partition.forget_moment()
         if partition.sunk:
             partition.settle_ranks(math.nextafter(now_s, math.inf))
         self._freed = False
@@ -206,6 +211,8 @@ class Desk:
             if site is None:
                 return False
             partition.start(job, site, now_s)
+            if partition.loosened:
+                partition.forget_moment()
             self._freed = False
         elif self._may_act or job.gpus <= partition.most_free:
             return False

@@ -7,7 +7,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Literal
 
 from sim.blocking.queue import Blocking
-from sim.preemption import helped, place
+from sim.preemption import hopeful, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,11 +49,11 @@ class GreedyQueue:
             return
         shapes = list(dict.fromkeys(job.shape for job in fresh if not (freed and job.shape.waiting)))
         if freed:
-            waiting = partition.waiting.items()
             if partition.displaces:
-                shapes += [shape for _, alike in waiting for shape in alike if self._hopeful(shape, now_s)]
+                shapes += hopeful(partition, now_s)
             else:
                 most_free = partition.most_free
+                waiting = partition.waiting.items()
                 shapes += [shape for gpus, alike in waiting if gpus <= most_free for shape in alike]
         if partition.order.by_tenant:
             self._by_share(shapes, now_s)
@@ -61,11 +61,6 @@ class GreedyQueue:
             self._start_line(shapes[0], now_s)
         else:
             self._in_order(shapes, now_s)
-
-    def _hopeful(self, shape: Shape, now_s: float) -> bool:
-        """Whether the first of a shape may find a place that it did not find before."""
-        entry = shape.line.first
-        return entry is not None and (entry[2].marks is None or helped(self.partition, entry[2], now_s))
 
     def _settle_one(self, job: Job, now_s: float) -> None:
         """Nothing was freed: only the newcomer can start, and only if it is the first of its shape."""

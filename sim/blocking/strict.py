@@ -70,7 +70,7 @@ class StrictQueue:
                 return
             gone = len(partition.displaced)
             if displaces:
-                site = place(partition, job, now_s, known=job.marks is not None)
+                site = place(partition, job, now_s, known=job is self._stuck)
             else:
                 site = partition.find(job)
             if site is None:

@@ -128,3 +128,10 @@ def test_causes_tell_capacity_fragmentation_and_order_apart() -> None:
     )
     assert causes(log, 2) == {"fragmentation": 8.0}
     assert causes(log, 3) == {"order": 7.0}
+
+
+def test_who_comes_to_the_head_of_a_strict_line_is_asked_even_where_nothing_was_freed() -> None:
+    # Job 2 needs a whole node and gets one at 10; job 3 behind it fits on what has been free all the time.
+    table = jobs((0, 10, 4), (0, 99, 3), (1, 500, 4), (2, 900, 1))
+    log = play(table, nodes(2, 4), order="srtf", blocking="strict")
+    assert told(log) == [(0, 10), (0, 99), (10, 510), (10, 910)]
