@@ -143,8 +143,8 @@ class Simulation:
                 arrives_s = self._arrive(now_s)
             if touched:
                 for desk in touched:
-                    desk.settle(now_s)
-                    self._carry_out(desk)
+                    if desk.settle(now_s):
+                        self._carry_out(desk)
                 touched.clear()
         while queue and queue[0][0] == horizon_s:
             self._happen(horizon_s)

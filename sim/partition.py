@@ -66,8 +66,14 @@ class Shape:
     """Time spent waiting for each reason up to `since_s`; a new tuple whenever the reason changes."""
     line: Line = field(default_factory=Line)
     """Room for a blocking rule that keeps a line per shape."""
-    plain_in: Pool | None = None
-    """The pool, where it is the only option and all that is asked for is one node with enough free GPUs."""
+    only_in: Pool | None = None
+    """The pool, where it is the only option and nothing but room on its nodes matters: no quota, no host."""
+    plain: bool = False
+    """Whether, there, all that is asked for is one node with enough free GPUs."""
+    widest: int = 0
+    """GPUs of the widest part of the gang, there."""
+    narrowest: int = 0
+    """GPUs of the narrowest part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,7 @@ class PreemptionCost:
     def split(self, job: Job, now_s: float, outcome: Outcome) -> tuple[float, float, float]:
         """A stay on the GPUs that ends now: seconds of work kept, of work lost, and of loading state."""
         elapsed_s = now_s - job.started_s
-        loading_s = job.restart_s if job.restart_s < elapsed_s else elapsed_s
+        loading_s = min(elapsed_s, job.restart_s)
         worked_s = elapsed_s - loading_s
         if outcome is Outcome.TIMED_OUT:
             return 0.0, worked_s, loading_s
@@ -159,9 +165,9 @@ class Partition:
         self.on_node: defaultdict[int, dict[Job, int]] = defaultdict(dict)
         """Running jobs and their GPUs by node, kept where they can be displaced."""
         self.loosened: dict[int, int] = {}
-        """Nodes that GPUs were freed on at this moment, with their free GPUs before; -1 where a rank got worse.
+        """Nodes on which GPUs were freed at this moment, with their free GPUs before; -1 if a rank got worse.
         Where no more are free now than before, waiting jobs can do no more there than when they last asked:
-        whoever took the GPUs since stands before them, or may be displaced by them as those that left."""
+        whoever took the GPUs since stands before them, or may be displaced by them like those that left."""
         self._room: dict[int, list[tuple[float, ...]]] = {}
         """What `room_on` has said of nodes since they last changed."""
         self.running = Ranking()
@@ -209,8 +215,10 @@ class Partition:
         relaxed = Shape(request.gpus, tuple(self._options(request, local=False)), owner)
         if len(relaxed.options) == 1 and owner is None and not self.rule.anywhere:
             pool, gang = relaxed.options[0]
-            if gang.parts == ((gang.gpus, 1),) and not gang.needs_host:
-                relaxed.plain_in = pool
+            if not gang.needs_host:
+                relaxed.only_in = pool
+                relaxed.plain = gang.parts == ((gang.gpus, 1),)
+                relaxed.widest, relaxed.narrowest = gang.parts[0][0], gang.parts[-1][0]
         if not self.patience_s:
             return relaxed
         wishing = Shape(request.gpus, tuple(self._options(request, local=True)), owner, relaxed)
@@ -253,9 +261,9 @@ class Partition:
 
     def fits(self, shape: Shape) -> bool:
         """Whether a job of this shape would find a place, quotas apart."""
-        gpus, plain_in = shape.gpus, shape.plain_in
-        if plain_in is not None:
-            return plain_in.levels >> gpus != 0
+        gpus = shape.gpus
+        if shape.plain and shape.only_in is not None:
+            return shape.only_in.levels >> gpus != 0
         for pool, gang in shape.options:  # noqa: SIM110  a generator costs more than what it would ask
             if pool.free_gpus >= gpus and self.rule.fits(pool, gang):
                 return True
@@ -390,7 +398,7 @@ class Partition:
         self._room.clear()
 
     def room_on(self, pool: Pool, node: int, now_s: float) -> list[tuple[float, ...]]:
-        """By number of GPUs from 0 up: the rank that finds so many on a node, free or held by the displaceable.
+        """For each number of GPUs from 0 up, the rank for which so many are free or displaceable on a node.
 
         A job finds them if its own rank is better. Free GPUs are there for every rank.
         """
@@ -536,13 +544,7 @@ class Partition:
             elif lacking:
                 lacking.discard(gpus)
             for shape in shapes:
-                pool = shape.plain_in
-                if pool is None:
-                    cause = self.cause(shape)
-                elif pool.levels >> gpus:
-                    cause = ORDER
-                else:
-                    cause = FRAGMENTATION if gpus <= pool.free_gpus else CAPACITY
+                cause = self.cause(shape)
                 if cause != shape.cause:
                     self._note(shape, now_s)
                     shape.cause = cause
@@ -562,6 +564,14 @@ class Partition:
 
     def cause(self, shape: Shape) -> int:
         """Why a job of this shape does not start now, given that it does not."""
+        only_in = shape.only_in
+        if only_in is not None:
+            if shape.gpus > only_in.free_gpus:
+                return CAPACITY
+            if not only_in.levels >> shape.widest:
+                return FRAGMENTATION
+            if shape.plain:
+                return ORDER
         if shape.account is not None and not shape.account.allows(shape.gpus):
             return QUOTA
         gpus = shape.gpus

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sim.partition import Partition, Shape, Site
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from sim.cluster import Gang, Placement, Pool
     from sim.job import Job
@@ -62,24 +62,33 @@ def helped(partition: Partition, job: Job, now_s: float) -> bool:
 
 def hopeful(partition: Partition, now_s: float) -> list[Shape]:
     """The waiting shapes whose first job may find a place: one that is helped, or has not been tried yet."""
-    heads = [
-        (shape, first[2])
-        for alike in partition.waiting.values()
-        for shape in alike
-        if (first := shape.line.first) is not None
-    ]
-    if _says_nothing(partition):
-        return [shape for shape, _ in heads]
-    if len(partition.loosened) != 1 or len(partition.pools) != 1:
-        return [shape for shape, job in heads if job.marks is None or helped(partition, job, now_s)]
+    waiting = partition.waiting.values()
+    if len(partition.loosened) != 1 or len(partition.pools) != 1 or _says_nothing(partition):
+        return [
+            shape
+            for alike in waiting
+            for shape in alike
+            if (head := shape.line.first) is not None
+            and (head[2].marks is None or helped(partition, head[2], now_s))
+        ]
     (pool,), ((node, before),), rank = partition.pools, partition.loosened.items(), partition.order.rank
     free = pool.free[node - pool.first_node]
+    room: list[Rank] = []
     found = []
-    for shape, job in heads:
-        narrowest = shape.options[0][1].parts[-1][0]
-        if job.marks is None or before < free >= narrowest:
-            found.append(shape)
-        elif free > before and rank(job, now_s) < partition.room_on(pool, node, now_s)[narrowest]:
+    for alike in waiting:
+        for shape in alike:
+            head = shape.line.first
+            if head is None:
+                continue
+            job = head[2]
+            if job.marks is not None:
+                if free <= before:
+                    continue
+                narrowest = shape.narrowest or shape.options[0][1].parts[-1][0]
+                if free < narrowest:
+                    room = room or partition.room_on(pool, node, now_s)
+                    if rank(job, now_s) >= room[narrowest]:
+                        continue
             found.append(shape)
     return found
 
@@ -101,7 +110,7 @@ def _victims(partition: Partition, job: Job, pool: Pool, gang: Gang, now_s: floa
     room = _Room(pool, gang, anywhere=rule.anywhere)
     tried: list[Job] = []
     for victim in _weaker(partition, job, now_s):
-        if victim.site is None or victim.site[0] is not pool:
+        if victim.site is None or victim.site[0] is not pool or victim.started_s == now_s:
             continue
         tried.append(victim)
         if not room.add(victim.site[2]):
@@ -124,7 +133,7 @@ def _victims_on_one_node(partition: Partition, job: Job, pool: Pool, now_s: floa
     tried: list[Job] = []
     for victim in _weaker(partition, job, now_s):
         site = victim.site
-        if site is None or site[0] is not pool:
+        if site is None or site[0] is not pool or victim.started_s == now_s:
             continue
         tried.append(victim)
         enough = []
@@ -201,24 +210,16 @@ class _Room:
         return any(free[node - first] + extra[node] >= self.narrowest for node, _ in placement)
 
 
-def _weaker(partition: Partition, job: Job, now_s: float) -> Iterator[Job]:
-    """Running jobs that the job may displace, weakest first; none that started at this very moment."""
+def _weaker(partition: Partition, job: Job, now_s: float) -> Iterable[Job]:
+    """Running jobs that the job may displace, weakest first; but not those that started at this moment."""
     if partition.reclaims:
-        yield from _borrowers(partition, job, now_s)
-        return
+        return _borrowers(partition, job, now_s)
     rank = partition.order.rank
     own = rank(job, now_s)
     if partition.order.steady:
-        for running in partition.running.worse_than(own):
-            if running.started_s != now_s:
-                yield running
-        return
+        return partition.running.worse_than(own)
     ranked = sorted(((rank(running, now_s), running) for _, running in partition.running), reverse=True)
-    for other, running in ranked:
-        if other <= own:
-            return
-        if running.started_s != now_s:
-            yield running
+    return [running for other, running in ranked if other > own]
 
 
 def _borrowers(partition: Partition, job: Job, now_s: float) -> Iterator[Job]:

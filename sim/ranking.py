@@ -1,4 +1,4 @@
-"""Running jobs by rank: who is the weakest, who ends first, with a cost that hardly grows with their number."""
+"""Running jobs by rank: who is the weakest, who ends first, at a cost that hardly grows with their number."""
 
 from __future__ import annotations
 

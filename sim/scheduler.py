@@ -178,15 +178,15 @@ class Desk:
         self.partition.relax(job, now_s)
         self.submit(job)
 
-    def settle(self, now_s: float) -> None:
-        """Decide, after all that happened at this moment, who starts; note why the others wait."""
+    def settle(self, now_s: float) -> bool:
+        """Decide, after all that happened at this moment, who starts; note why the others wait.
+
+        Returns whether there is anything for the clock: a start, a loss of GPUs, the patience of a newcomer.
+        """
         partition, fresh, freed = self.partition, self._fresh, self._freed
-        if (
-            len(fresh) == 1
-            and (not partition.waiting or not freed)
-            and self._settle_newcomer(fresh[0], now_s)
-        ):
-            return
+        alone = len(fresh) == 1 and not (freed and partition.waiting)
+        if alone and self._settle_newcomer(fresh[0], now_s):
+            return bool(partition.begun or partition.impatient)
         if partition.waiting or fresh:
             for job in fresh:
                 self.queue.add(job)
@@ -202,6 +202,7 @@ class Desk:
         if partition.sunk:
             partition.settle_ranks(math.nextafter(now_s, math.inf))
         self._freed = False
+        return bool(partition.begun or partition.displaced or partition.impatient)
 
     def _settle_newcomer(self, job: Job, now_s: float) -> bool:
         """The plain cases of one newcomer: it starts though nobody waits, or too few GPUs are free for it."""

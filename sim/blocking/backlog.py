@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -21,7 +22,7 @@ class Backlog:
 
     def __init__(self) -> None:
         self.blocks: list[list[Entry]] = []
-        self.lasts: list[tuple[Key, int]] = []
+        self.lasts: list[Entry] = []
         self.shortest_s: list[float] = []
 
     def __bool__(self) -> bool:
@@ -36,37 +37,48 @@ class Backlog:
         """The first entry; there must be one."""
         return self.blocks[0][0]
 
+    def first_but(self, but: Job) -> Entry | None:
+        """The first entry that is not that of a job."""
+        if not self.blocks:
+            return None
+        first = self.blocks[0][0]
+        return first if first[2] is not but else self.first_within(math.inf, but)
+
     def add(self, entry: Entry) -> None:
         """Insert in order."""
-        place = entry[:2]
-        if not self.blocks:
-            self.blocks.append([entry])
-            self.lasts.append(place)
+        blocks, lasts = self.blocks, self.lasts
+        if not blocks:
+            blocks.append([entry])
+            lasts.append(entry)
             self.shortest_s.append(entry[2].remaining_s)
             return
-        at = min(bisect_left(self.lasts, place), len(self.blocks) - 1)
-        block = self.blocks[at]
-        insort(block, entry)
+        if entry > lasts[-1]:
+            at = len(blocks) - 1
+            block = blocks[at]
+            block.append(entry)
+            lasts[at] = entry
+        else:
+            at = bisect_left(lasts, entry)
+            block = blocks[at]
+            insort(block, entry)
+        self.shortest_s[at] = min(self.shortest_s[at], entry[2].remaining_s)
         if len(block) > BLOCK:
             half = len(block) // 2
-            self.blocks[at : at + 1] = [block[:half], block[half:]]
-            self.lasts.insert(at, place)
+            blocks[at : at + 1] = [block[:half], block[half:]]
+            lasts.insert(at, entry)
             self.shortest_s.insert(at, 0.0)
             self._measure(at)
             self._measure(at + 1)
-            return
-        self.lasts[at] = block[-1][:2]
-        self.shortest_s[at] = min(self.shortest_s[at], entry[2].remaining_s)
 
     def remove(self, entry: Entry) -> None:
         """Take an entry out; it must be there."""
-        at = bisect_left(self.lasts, entry[:2])
+        at = bisect_left(self.lasts, entry)
         block = self.blocks[at]
         del block[bisect_left(block, entry)]
         if not block:
             del self.blocks[at], self.lasts[at], self.shortest_s[at]
             return
-        self.lasts[at] = block[-1][:2]
+        self.lasts[at] = block[-1]
         if entry[2].remaining_s == self.shortest_s[at]:
             self._measure(at)
 
@@ -81,5 +93,5 @@ class Backlog:
 
     def _measure(self, at: int) -> None:
         block = self.blocks[at]
-        self.lasts[at] = block[-1][:2]
+        self.lasts[at] = block[-1]
         self.shortest_s[at] = min(job.remaining_s for _, _, job in block)

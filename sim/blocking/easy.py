@@ -60,7 +60,10 @@ class EasyQueue:
 
     def add(self, job: Job) -> None:
         """A job waits."""
-        self.lines.setdefault(job.shape, Backlog()).add(self._entry(job))
+        line = self.lines.get(job.shape)
+        if line is None:
+            line = self.lines[job.shape] = Backlog()
+        line.add(self._entry(job))
 
     def _entry(self, job: Job) -> Entry:
         return (self.partition.order.key(job), job.index, job)
@@ -77,7 +80,7 @@ class EasyQueue:
                 self._renew(now_s)
             self._backfill(now_s)
         else:
-            for job in sorted(fresh, key=self._entry):
+            for job in fresh if len(fresh) == 1 else sorted(fresh, key=self._entry):
                 self._try_fresh(job, now_s)
 
     # ---- heads
@@ -100,7 +103,7 @@ class EasyQueue:
         if self.promise is not None:
             return self.promise.job
         partition = self.partition
-        lines = [line for shape, line in self.lines.items() if line and partition.allows(shape)]
+        lines = [line for shape, line in self.lines.items() if partition.allows(shape)]
         if not lines:
             return None
         if partition.order.by_tenant:
@@ -110,7 +113,10 @@ class EasyQueue:
         return first[2]
 
     def _start(self, job: Job, site: Site, now_s: float) -> None:
-        self.lines[job.shape].remove(self._entry(job))
+        line = self.lines[job.shape]
+        line.remove(self._entry(job))
+        if not line:
+            del self.lines[job.shape]
         self.partition.start(job, site, now_s)
 
     # ---- the promise
@@ -186,17 +192,13 @@ class EasyQueue:
     def _backfill(self, now_s: float) -> None:
         """Start others, in order, as long as the promise stands."""
         promise = self.promise
+        by_share = _by_share if self.partition.order.by_tenant else None
         while promise is not None and (shapes := self._roomy()):
-            beside = self._beside(shapes, promise)
             latest_s = _latest(now_s, promise.start_s)
-            found = [
-                entry
-                for shape in shapes
-                if (entry := self._candidate(shape, promise, math.inf if shape in beside else latest_s))
-            ]
+            found = [entry for shape in shapes if (entry := self._candidate(shape, promise, latest_s))]
             if not found:
                 return
-            job = min(found, key=_by_share if self.partition.order.by_tenant else None)[2]
+            job = (found[0] if len(found) == 1 else min(found, key=by_share))[2]
             site = self._place_beside(job, promise, now_s)
             if site is None:
                 return
@@ -205,15 +207,26 @@ class EasyQueue:
     def _roomy(self) -> list[Shape]:
         """Shapes that somebody waits for and that fit the free GPUs."""
         partition = self.partition
-        most_free, fits, lines = partition.most_free, partition.fits, self.lines
+        most_free = partition.most_free
         if not most_free:
             return []
-        return [shape for shape, line in lines.items() if shape.gpus <= most_free and line and fits(shape)]
+        fits = partition.fits
+        return [shape for shape in self.lines if shape.gpus <= most_free and fits(shape)]
 
-    def _beside(self, shapes: list[Shape], promise: Promise) -> set[Shape]:
-        """Shapes that fit without what was promised, so that even a long job may have them."""
+    def _candidate(self, shape: Shape, promise: Promise, latest_s: float) -> Entry | None:
+        """The first job of a shape, not the promised one, that ends in time or needs nothing promised."""
+        if not self.partition.allows(shape):
+            return None
+        line = self.lines[shape]
+        first = line.first_but(promise.job)
+        if first is None or first[2].remaining_s <= latest_s or self._fits_beside(shape, promise):
+            return first
+        return line.first_within(latest_s, promise.job)
+
+    def _fits_beside(self, shape: Shape, promise: Promise) -> bool:
+        """Whether a job of the shape fits without what was promised, so that it may take any time."""
         held = self._hold(promise)
-        fitting = {shape for shape in shapes if self._leaves_enough(shape, promise)}
+        fitting = self._leaves_enough(shape, promise)
         self._let_go(promise, held)
         return fitting
 
@@ -223,12 +236,6 @@ class EasyQueue:
         if shape.account is account and account.gpus + shape.gpus + promise.job.gpus > account.limit_gpus:
             return False
         return self.partition.fits(shape)
-
-    def _candidate(self, shape: Shape, promise: Promise, limit_s: float) -> Entry | None:
-        """The first job of a shape, other than the promised one, that takes no longer than the limit."""
-        if not self.partition.allows(shape):
-            return None
-        return self.lines[shape].first_within(limit_s, promise.job)
 
     def _try_fresh(self, job: Job, now_s: float) -> None:
         promise = self.promise

@@ -47,7 +47,9 @@ class GreedyQueue:
         if not freed and len(fresh) == 1:
             self._settle_one(fresh[0], now_s)
             return
-        shapes = list(dict.fromkeys(job.shape for job in fresh if not (freed and job.shape.waiting)))
+        shapes: list[Shape] = []
+        if fresh:
+            shapes += dict.fromkeys(job.shape for job in fresh if not (freed and job.shape.waiting))
         if freed:
             if partition.displaces:
                 shapes += hopeful(partition, now_s)
@@ -55,6 +57,8 @@ class GreedyQueue:
                 most_free = partition.most_free
                 waiting = partition.waiting.items()
                 shapes += [shape for gpus, alike in waiting if gpus <= most_free for shape in alike]
+        if not shapes:
+            return
         if partition.order.by_tenant:
             self._by_share(shapes, now_s)
         elif len(shapes) == 1 and not partition.displaces:
@@ -95,18 +99,18 @@ class GreedyQueue:
         heads = [(entry, shape) for shape in shapes if (entry := shape.line.first) is not None]
         heapify(heads)
         while heads:
-            entry, shape = heappop(heads)
-            if shape.line.first is not entry:
+            head, shape = heappop(heads)
+            if shape.line.first is not head:
                 continue
             gone = len(displaced)
-            if not self._start(entry, shape, now_s):
+            if not self._start(head, shape, now_s):
                 continue
             if (following := shape.line.first) is not None:
                 heappush(heads, (following, shape))
             if len(displaced) > gone:
-                for other in self._turned(displaced[gone:]):
-                    if (following := other.line.first) is not None:
-                        heappush(heads, (following, other))
+                turned = self._turned(displaced[gone:])
+                heads += [(entry, shape) for shape in turned if (entry := shape.line.first) is not None]
+                heapify(heads)
 
     def _turned(self, displaced: list[Job]) -> dict[Shape, None]:
         """Shapes that have a turn after jobs were displaced: theirs, and where GPUs are left over, all."""
@@ -125,8 +129,8 @@ class GreedyQueue:
         while turns:
             shape = min(turns, key=_by_share)
             gone = len(displaced)
-            entry = shape.line.first
-            if entry is None or not self._start(entry, shape, now_s) or shape.line.first is None:
+            head = shape.line.first
+            if head is None or not self._start(head, shape, now_s) or shape.line.first is None:
                 del turns[shape]
             if len(displaced) > gone:
                 turns.update(self._turned(displaced[gone:]))
