@@ -150,6 +150,7 @@ class Partition:
         self.order = order
         self.log = log
         self.cost = cost or PreemptionCost()
+        self._free_of_cost = self.cost == PreemptionCost()
         self.preempts = preempts
         self.reclaims = reclaims
         self.limited = limited
@@ -298,11 +299,11 @@ class Partition:
             job.rank = rank
             self.running.add(rank, job)
             if self.displaces:
-                on_node, rooms = self.on_node, self._room
+                on_node = self.on_node
                 for node, gpus in placement:
                     on_node[node][job] = gpus
-                    if node in rooms:
-                        del rooms[node]
+                if self._room:
+                    self._room.clear()
 
     def stop(self, job: Job, now_s: float, outcome: Outcome) -> float:
         """Free the GPUs of a running job and note what its stay was worth; returns the work kept in s."""
@@ -312,9 +313,7 @@ class Partition:
         pool, gang, placement = site
         job.site = None
         if job.rank:
-            self.running.remove(job.rank)
-            if self.displaces:
-                self._loosen(job, pool, placement)
+            self._unrank(job, pool, placement)
         pool.give(placement, gang)
         if self.apart:
             self._charge(job, -1)
@@ -324,20 +323,24 @@ class Partition:
                 self.overran = job
         if outcome is DONE:
             kept_s, lost_s, loading_s = job.work_left_s, 0.0, job.restart_s
+        elif outcome is PREEMPTED and self._free_of_cost:
+            kept_s, lost_s, loading_s = now_s - job.started_s, 0.0, 0.0
         else:
             kept_s, lost_s, loading_s = self.cost.split(job, now_s, outcome)
         self.log.runs.append((job.index, job.started_s, now_s, outcome, kept_s, lost_s, loading_s, placement))
         return kept_s
 
-    def _loosen(self, job: Job, pool: Pool, placement: Placement) -> None:
-        """The job is about to give up its GPUs."""
-        on_node, rooms, loosened, free = self.on_node, self._room, self.loosened, pool.free
-        for node, _ in placement:
-            del on_node[node][job]
-            if node in rooms:
-                del rooms[node]
-            if node not in loosened:
-                loosened[node] = free[node - pool.first_node]
+    def _unrank(self, job: Job, pool: Pool, placement: Placement) -> None:
+        """A running job is about to give up its GPUs and its place among those that run."""
+        self.running.remove(job.rank)
+        if self.displaces:
+            on_node, loosened, free, first = self.on_node, self.loosened, pool.free, pool.first_node
+            for node, _ in placement:
+                del on_node[node][job]
+                if node not in loosened:
+                    loosened[node] = free[node - first]
+            if self._room:
+                self._room.clear()
 
     def displace(self, job: Job, now_s: float) -> None:
         """Take the GPUs of a running job and put it back in the queue with what it has saved."""
@@ -395,7 +398,8 @@ class Partition:
     def forget_moment(self) -> None:
         """All is decided at this moment: what was freed in it is no news any more."""
         self.loosened.clear()
-        self._room.clear()
+        if self._room:
+            self._room.clear()
 
     def room_on(self, pool: Pool, node: int, now_s: float) -> list[tuple[float, ...]]:
         """For each number of GPUs from 0 up, the rank for which so many are free or displaceable on a node.
@@ -415,15 +419,16 @@ class Partition:
                 room += [rank] * gpus
         return room
 
-    def outranks(self, job: Job, now_s: float) -> bool:
-        """Whether a waiting job stands before the weakest of the running ones."""
-        return bool(self.running) and self.order.rank(job, now_s) < self.running.last
+    @property
+    def weakest(self) -> tuple[float, ...]:
+        """The worst rank that runs; beyond all ranks where running jobs change places among themselves."""
+        return self.running.last if self.order.steady and self.running else ANYBODY
 
     def are_out(self, displaced: list[Job]) -> bool:
         """Whether jobs that just lost their GPUs can neither go elsewhere nor displace anybody in turn."""
-        if self.reclaims or not self.order.steady or not self.running:
+        if self.reclaims:
             return False
-        weakest, most_free = self.running.last, self.most_free
+        weakest, most_free = self.weakest, self.most_free
         return all(job.rank > weakest and job.gpus > most_free for job in displaced)
 
     def expected_ends(self, now_s: float) -> Iterator[tuple[float, int, Job]]:
@@ -446,7 +451,7 @@ class Partition:
         if job.site is not None:
             for node, _ in job.site[2]:
                 self.loosened[node] = -1
-                self._room.pop(node, None)
+            self._room.clear()
 
     def settle_ranks(self, after_s: float) -> None:
         """Once a moment is decided, running jobs whose rank had got worse stand where running jobs stand."""

@@ -55,7 +55,7 @@ def helped(partition: Partition, job: Job, now_s: float) -> bool:
             if free[node - first] >= narrowest:
                 return True
             own = own or partition.order.rank(job, now_s)
-            if own < partition.room_on(pool, node, now_s)[narrowest]:
+            if own < partition.weakest and own < partition.room_on(pool, node, now_s)[narrowest]:
                 return True
     return False
 
@@ -73,6 +73,7 @@ def hopeful(partition: Partition, now_s: float) -> list[Shape]:
         ]
     (pool,), ((node, before),), rank = partition.pools, partition.loosened.items(), partition.order.rank
     free = pool.free[node - pool.first_node]
+    weakest = partition.weakest
     room: list[Rank] = []
     found = []
     for alike in waiting:
@@ -86,8 +87,11 @@ def hopeful(partition: Partition, now_s: float) -> list[Shape]:
                     continue
                 narrowest = shape.narrowest or shape.options[0][1].parts[-1][0]
                 if free < narrowest:
+                    own = rank(job, now_s)
+                    if own >= weakest:
+                        continue
                     room = room or partition.room_on(pool, node, now_s)
-                    if rank(job, now_s) >= room[narrowest]:
+                    if own >= room[narrowest]:
                         continue
             found.append(shape)
     return found

@@ -188,9 +188,12 @@ class Desk:
         if alone and self._settle_newcomer(fresh[0], now_s):
             return bool(partition.begun or partition.impatient)
         if partition.waiting or fresh:
-            for job in fresh:
-                self.queue.add(job)
-            self.queue.settle(now_s, fresh, freed=freed)
+            if alone and not freed:
+                self.queue.offer(fresh[0], now_s)
+            else:
+                for job in fresh:
+                    self.queue.add(job)
+                self.queue.settle(now_s, fresh, freed=freed)
             if partition.displaced:
                 fresh += partition.displaced
             if partition.waiting and (freed or partition.begun):

@@ -133,6 +133,11 @@ class ConservativeQueue:
         """A job waits."""
         self.unplanned.append(job)
 
+    def offer(self, job: Job, now_s: float) -> None:
+        """One job is added while nothing is freed."""
+        self.add(job)
+        self.settle(now_s, (job,), freed=False)
+
     def settle(self, now_s: float, fresh: Sequence[Job], *, freed: bool) -> None:
         """Plan the fresh jobs, start those whose promised time has come."""
         del fresh, freed

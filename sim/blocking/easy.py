@@ -68,6 +68,11 @@ class EasyQueue:
     def _entry(self, job: Job) -> Entry:
         return (self.partition.order.key(job), job.index, job)
 
+    def offer(self, job: Job, now_s: float) -> None:
+        """One job is added while nothing is freed."""
+        self.add(job)
+        self.settle(now_s, (job,), freed=False)
+
     def settle(self, now_s: float, fresh: Sequence[Job], *, freed: bool) -> None:
         """Start heads while they fit, keep or make the promise, then backfill."""
         promised = self.promise is not None

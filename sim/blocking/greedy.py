@@ -41,12 +41,23 @@ class GreedyQueue:
         """A job waits."""
         job.shape.line.push((self.partition.order.key(job), job.index, job))
 
+    def offer(self, job: Job, now_s: float) -> None:
+        """One job is added while nothing is freed: it can start only if it is the first of its shape."""
+        partition, line = self.partition, job.shape.line
+        entry = (partition.order.key(job), job.index, job)
+        site = None
+        if line.first is None or entry < line.first:
+            site = place(partition, job, now_s, known=False) if partition.displaces else partition.find(job)
+        if site is None:
+            line.push(entry)
+            return
+        partition.start(job, site, now_s)
+        if partition.displaced:
+            self._requeue(partition.displaced, now_s)
+
     def settle(self, now_s: float, fresh: Sequence[Job], *, freed: bool) -> None:
         """Start whoever fits, in order."""
         partition = self.partition
-        if not freed and len(fresh) == 1:
-            self._settle_one(fresh[0], now_s)
-            return
         shapes: list[Shape] = []
         if fresh:
             shapes += dict.fromkeys(job.shape for job in fresh if not (freed and job.shape.waiting))
@@ -65,15 +76,6 @@ class GreedyQueue:
             self._start_line(shapes[0], now_s)
         else:
             self._in_order(shapes, now_s)
-
-    def _settle_one(self, job: Job, now_s: float) -> None:
-        """Nothing was freed: only the newcomer can start, and only if it is the first of its shape."""
-        shape = job.shape
-        entry = shape.line.first
-        if entry is None or entry[2] is not job or not self._start(entry, shape, now_s):
-            return
-        if self.partition.displaced:
-            self._requeue(self.partition.displaced, now_s)
 
     def _requeue(self, displaced: list[Job], now_s: float) -> None:
         """Jobs lost their GPUs to the only newcomer: they and whoever fits what is left have their turn."""

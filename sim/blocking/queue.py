@@ -19,6 +19,9 @@ class Queue(Protocol):
     def add(self, job: Job) -> None:
         """A job waits: it was submitted or preempted, or its shape changed while it waited."""
 
+    def offer(self, job: Job, now_s: float) -> None:
+        """One job is added while nothing is freed: start it if it may, else it waits."""
+
     def settle(self, now_s: float, fresh: Sequence[Job], *, freed: bool) -> None:
         """Start, through the partition, whoever may start now; who is displaced for them joins the queue.
 

@@ -54,6 +54,11 @@ class StrictQueue:
             line = self.lines[job.shape.account] = Line()
         line.push(entry)
 
+    def offer(self, job: Job, now_s: float) -> None:
+        """One job is added while nothing is freed."""
+        self.add(job)
+        self.settle(now_s, (job,), freed=False)
+
     def settle(self, now_s: float, fresh: Sequence[Job], *, freed: bool) -> None:
         """Start heads until one does not fit."""
         del fresh

@@ -13,6 +13,7 @@ from sim.blocking.backlog import BLOCK, Backlog
 from sim.cluster import Gang, Pool, parts_of
 from sim.line import Line
 from sim.placement import PLACEMENT
+from sim.ranking import Ranking
 
 RULES = {name: rule() for name, rule in PLACEMENT.items()}
 
@@ -125,3 +126,35 @@ def test_a_backlog_finds_the_first_that_is_short_enough(
             but = plain[0][2]
             short = (entry for entry in plain if entry[2].remaining_s <= limit_s and entry[2] is not but)
             assert backlog.first_within(limit_s, but) is next(short, None)  # type: ignore[arg-type]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=300))
+def test_a_ranking_gives_what_a_sorted_list_would(steps: list[tuple[bool, int]]) -> None:
+    ranking, plain = Ranking(), []
+    for row, (comes, key) in enumerate(steps):
+        if comes or not plain:
+            rank = (float(key), row)
+            ranking.add(rank, Waiting(row))  # type: ignore[arg-type]
+            plain = sorted([*plain, rank])
+        else:
+            ranking.remove(plain.pop(key % len(plain)))
+        assert [rank for rank, _ in ranking] == plain
+        assert len(ranking) == len(plain)
+        if plain:
+            assert ranking.last == plain[-1]
+        worse = [job.remaining_s for job in ranking.worse_than((5.0,))]
+        assert worse == [row for key, row in reversed(plain) if key >= 5]
+
+
+def test_a_long_ranking_stays_in_order_whatever_leaves() -> None:
+    ranking, ranks = Ranking(), [((row * 7919 % 5000) / 10, row) for row in range(5000)]
+    for rank in ranks:
+        ranking.add(rank, Waiting(0.0))  # type: ignore[arg-type]
+    assert [rank for rank, _ in ranking] == sorted(ranks)
+    for rank in ranks[::2]:
+        ranking.remove(rank)
+    assert [rank for rank, _ in ranking] == sorted(ranks[1::2])
+    for rank in sorted(ranks[1::2])[:2400]:
+        ranking.remove(rank)
+    assert [rank for rank, _ in ranking] == sorted(ranks[1::2])[2400:]
+    assert ranking.last == max(ranks[1::2])

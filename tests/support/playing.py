@@ -97,11 +97,12 @@ def watch_promises(told: Scenario, table: pl.DataFrame) -> tuple[Log, dict[int, 
 
 
 def _settle_and_note(
-    desk: Desk, settle: Callable[[float], None], promised_s: dict[int, float], now_s: float
-) -> None:
-    settle(now_s)
+    desk: Desk, settle: Callable[[float], bool], promised_s: dict[int, float], now_s: float
+) -> bool:
+    acted = settle(now_s)
     if isinstance(desk.queue, EasyQueue) and desk.queue.promise is not None:
         promised_s.setdefault(desk.queue.promise.job.index, desk.queue.promise.start_s)
     if isinstance(desk.queue, ConservativeQueue):
         for row, plan in desk.queue.plans.items():
             promised_s.setdefault(row, plan.start_s)
+    return acted
