@@ -31,6 +31,11 @@ NEVER_STARTED = "never started"
 CANCELLED = "cancelled before it started"
 RUNNING = "still running when the log was written, so its duration is not known"
 
+WHOLE_ONLY = (
+    "only whole GPUs can be held: fractions: round_up (in trace check: --fractions round_up) gives "
+    "such a job whole ones and counts it"
+)
+
 EXACT = 2.0**53
 """Whole numbers up to here are exact in a float; a larger count of seconds or GPUs is no count."""
 
@@ -415,8 +420,7 @@ def _whole_gpus(rows: Rows, options: Options) -> None:
         first = partial.row(0, named=True)
         message = (
             f"{partial.height:,} of {rows.frame.height:,} jobs ask for part of a GPU (job {first['job_id']}: "
-            f"{first['gpu_fraction']:g}), and only whole GPUs can be held; "
-            "ask for fractions: round_up to give such a job whole GPUs, counted in the report"
+            f"{first['gpu_fraction']:g}); {WHOLE_ONLY}"
         )
         raise refuse(rows.path, message, line=first["line"], name="gpus")
     asked_h = float((partial["gpu_fraction"] * partial["duration_s"]).sum()) / 3600

@@ -35,8 +35,10 @@ def message_of(path: Path, format_name: str | None = None) -> str:
         ("a,0,nan,1", ':2: duration_s: "nan" is not a finite number'),
         ("a,0,-inf,1", ':2: duration_s: "-inf" is not a finite number'),
         ("a,0,1e300,1", ':2: duration_s: "1e300" is too large'),
-        ("a,0,1,0", ':2: gpus: "0" is less than 1'),
-        ("a,0,1,2.5", ':2: gpus: "2.5" is not a whole number of GPUs; ask for fractions: round_up'),
+        ("a,0,1,0", ":2: gpus: is 0: a job needs part of a GPU at least"),
+        ("a,0,1,-0.5", ':2: gpus: "-0.5" is negative'),
+        ("a,0,1,0.5", ':2: gpus: "0.5" is part of a GPU; only whole GPUs can be held: fractions: round_up'),
+        ("a,0,1,2.5", ':2: gpus: "2.5" is part of a GPU; only whole GPUs can be held: fractions: round_up'),
         (",0,1,1", ":2: job_id: is empty"),
         ("a,0,1", ":2: has 3 fields where 4 are expected"),
         ("a,0,1,1,1", ":2: has 5 fields where 4 are expected"),
@@ -46,6 +48,13 @@ def message_of(path: Path, format_name: str | None = None) -> str:
 def test_a_malformed_line_is_named_with_its_number_and_reason(log: Path, row: str, fault: str) -> None:
     log.write_text(HEADER + row + "\n")
     assert message_of(log).startswith(fault)
+
+
+def test_parts_of_a_gpu_in_an_own_csv_are_rounded_up_when_asked(log: Path) -> None:
+    log.write_text(HEADER + "a,0,3600,0.5\nb,0,3600,2.5\nc,0,1,1\n")
+    read = traces.read(log, fractions="round_up")
+    assert read.jobs.select("gpus", "gpu_fraction").rows() == [(1, 0.5), (3, 2.5), (1, 1.0)]
+    assert any("3 GPU hours became 4" in note for note in read.notes)
 
 
 def test_ten_faults_are_shown_and_the_rest_counted(log: Path) -> None:
