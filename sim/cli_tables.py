@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from sim import units
+from sim import units, words
 from sim.catalog import GpuType, NodeType
-from sim.reports import words
 from sim.reports.terminal import grid
 
 if TYPE_CHECKING:
