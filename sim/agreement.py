@@ -6,7 +6,7 @@ Each check looks at the parts that are sound by themselves, so that one fault do
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sim import units
+from sim import units, words
 from sim.document import Location, dotted
 from sim.errors import hint
 from sim.fleet import Fleet, Tenant
@@ -98,7 +98,7 @@ def _tenants_fit_the_fleet(draft: Draft) -> Iterator[tuple[Location, str]]:
         promised[cluster] = before + (tenant.quota or 0)
         if before <= gpus.get(cluster, 0) < promised[cluster]:
             whose = f'virtual cluster "{cluster}"' if cluster else "the fleet"
-            has = f"{promised[cluster]:,} GPUs, but {whose} has {gpus.get(cluster, 0):,}"
+            has = f"{words.count(promised[cluster], 'GPU')}, but {whose} has {gpus.get(cluster, 0):,}"
             yield ("tenants", position, "quota"), f"with it the quotas add up to {has}"
 
 
@@ -141,7 +141,7 @@ def _kind_and_size_fit(here: Location, workload: Workload, draft: Draft) -> Iter
     widths = [pool.gpus for pool in pools if kind in (None, pool.gpu) and pool.virtual_cluster == cluster]
     if largest is not None and widths and largest() > max(widths):
         limit = f"the largest pool that it may use has {max(widths):,}"
-        yield (*here, "gpus"), f"a job of {largest():,} GPUs can never start: {limit}"
+        yield (*here, "gpus"), f"a job of {words.count(largest(), 'GPU')} can never start: {limit}"
     declared = [tenant.name for tenant in draft.tenants or ()]
     if workload.tenant is not None and workload.tenant not in declared and not widths:
         where = f'virtual cluster "{cluster}"' if cluster else "the nodes that are in no virtual cluster"

@@ -69,7 +69,7 @@ def _extent(finding: Finding) -> str:
         "the time": finding.time_share,
     }
     parts = [f"{words.percent(share)} of {what}" for what, share in shares.items() if share is not None]
-    return "\n".join([f"{finding.count:,} {finding.unit}", *parts])
+    return "\n".join([finding.extent, *parts])
 
 
 def _share(share: float | None) -> str:

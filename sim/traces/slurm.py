@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from sim import units
+from sim import units, words
 from sim.traces._columns import (
     CANCELLED,
     CPU_ONLY,
@@ -90,7 +90,10 @@ def _gpus(rows: Rows) -> None:
     rows.keep(gpu_fraction=counted, gpu_kind=pl.coalesce(kind_asked, kind_given), kind_asked=kind_asked)
     by_allocation = rows.count(pl.col("gpu_kind").is_not_null() & pl.col("kind_asked").is_null())
     rows.note(
-        by_allocation, "rows name the GPU kind they got, not one they asked for: it is taken as asked for"
+        by_allocation,
+        "row names",
+        "rows name",
+        "the GPU kind that was given, not one that was asked for: it is taken as asked for",
     )
 
 
@@ -139,7 +142,9 @@ def _keep_last_run(rows: Rows) -> None:
     rows.keep(submit=pl.col("submit").min().over(job), last=last)
     rows.note(
         rows.count(~pl.col("last")),
-        f"earlier runs of requeued jobs ({lost_h.item():,.0f} GPU hours) are left out: the last is the job",
+        "earlier run of a requeued job is",
+        "earlier runs of requeued jobs are",
+        f"left out ({words.gpu_hours(lost_h.item())}): the last is the job",
     )
     rows.leave_out(~pl.col("last"), EARLIER_RUN)
 

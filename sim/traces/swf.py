@@ -91,7 +91,12 @@ def _rows(path: Path) -> tuple[Rows, str | None]:
     longer = fields.str.count_matches(",", literal=True) >= len(COLUMNS)
     first_18 = fields.str.extract(rf"^((?:[^,]*,){{{len(COLUMNS) - 1}}}[^,]*)").fill_null(fields)
     rows = split(path, lines.with_columns(text=first_18), COLUMNS, ",")
-    rows.note(int(longer.sum()), "lines have more than the 18 columns of SWF: the others were not read")
+    rows.note(
+        int(longer.sum()),
+        "line has",
+        "lines have",
+        "more than the 18 columns of SWF: the others were not read",
+    )
     return rows, started[1] if started else None
 
 
@@ -108,7 +113,7 @@ def _name(rows: Rows, gpus_each: float) -> None:
         kind=pl.when(pl.col("queue") != "-1").then(pl.format("queue {}", "queue")),
     )
     rows.notes.append(
-        f"{gpus_each:g} GPUs per processor, as asked; the tenant is the group, the kind the queue"
+        f"GPUs per processor: {gpus_each:g}, as asked; the tenant is the group, the kind the queue"
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -312,6 +313,26 @@ def test_parts_of_a_gpu_are_rounded_up_only_when_asked(folder: Path) -> None:
     (folder / "jobs.csv").write_text(LOG + "half,70,60,1.5,vision\n", "utf-8")
     assert "round_up" in dcplan("trace", "check", "jobs.csv", code=2).stderr
     assert "part of a GPU" in dcplan("trace", "check", "jobs.csv", "--fractions", "round_up").stdout
+
+
+def test_one_is_one_job_and_percents_have_a_blank_in_every_report(folder: Path) -> None:
+    rows = ["a,0,7200,1,t,,,", "b,100,60,16,t,other,17,5", "c,200000,60,1,t,,,", "d,200000,0,1,u,,,", ""]
+    rows += ["bad,bad,0,1,u,,,", "e,200001,60,0.5,t,,,", "f,200000,60,1,t,,,"]
+    head = "job_id,submit_s,duration_s,gpus,tenant,gpu_kind,nodes,estimate_s"
+    (folder / "jobs.csv").write_text("\n".join([head, *rows]) + "\n", "utf-8")
+    small = ["--set", "fleet.pools.0.nodes=1", "--set", "fleet.pools.0.gpus_per_node=1"]
+    replay = ["run", "replay.yaml", *small, "--set", "workloads.0.fractions=round_up"]
+    replay += ["--set", "workloads.0.on_fault=skip"]
+    checks = ["trace", "check", "jobs.csv", "--skip-bad-lines", "--fractions", "round_up", "--gpus"]
+    told = [dcplan(*checks, gpus).stdout for gpus in ("1", "8")]
+    told += [
+        dcplan(*replay, "--out", "a").stdout,
+        dcplan(*replay, "--out", "b", "--set", "horizon=1 h").stdout,
+    ]
+    told += [dcplan("compare", "a", "b").stdout, dcplan("explain", "a", "f").stdout]
+    assert "1 job asks for part of a GPU and was rounded up" in told[0].replace("\n", " ")
+    for text in told:
+        assert not re.findall(r"\b1 (?:jobs|rows|GPUs|gaps|times|nodes|lines|runs|others)\b|\d%", text), text
 
 
 def test_many_tenants_are_counted_and_not_all_listed(folder: Path) -> None:

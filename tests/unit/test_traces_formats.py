@@ -65,7 +65,7 @@ def test_own_csv_keeps_its_clock_its_optional_columns_and_its_order_of_ties() ->
     )
     assert read.recorded["line"].to_list() == [3, 6, 4, 5]
     assert read.notes == (
-        "1 of 4 jobs stand below one submitted later: sorted by submission, file order breaks ties",
+        "1 of 4 jobs stands below one submitted later: sorted by submission, file order breaks ties",
     )
 
 
@@ -127,7 +127,7 @@ def test_pai_joins_its_tables_and_rounds_each_instance_up() -> None:
         ("j1", 100.0, 170.0, 3, 1.5, "T4"),
     ]
     assert columns(read, "cpus", "memory_bytes")[1] == (6.0 + 3 * 4.0, 10e9 + 3 * 20e9)
-    assert any("1 jobs ask for part of a GPU" in note for note in read.notes)
+    assert any("1 job asks for part of a GPU" in note for note in read.notes)
 
 
 @pytest.mark.parametrize("name", ["pai_job_table.csv", "pai_task_table.csv"])
@@ -138,7 +138,7 @@ def test_either_file_of_pai_stands_for_both(name: str) -> None:
 
 def test_fractions_of_a_gpu_are_refused_with_what_to_ask_for() -> None:
     with pytest.raises(
-        TraceError, match=r"1 of 2 jobs ask for part of a GPU \(job j1: 1.5\).*fractions: round_up"
+        TraceError, match=r"1 of 2 jobs asks for part of a GPU \(job j1: 1.5\).*fractions: round_up"
     ):
         traces.read(SAMPLES / "pai")
 
@@ -174,7 +174,7 @@ def test_swf_with_more_columns_is_read_and_noted(tmp_path: Path) -> None:
     log.write_text("1 0 10 100 16 -1 -1 16 120 -1 1 3 2 -1 1 -1 -1 -1 7 7 7\n")
     read = traces.read(log, gpus_per_processor=0.125)
     assert read.jobs["gpus"].to_list() == [2]
-    assert "1 lines have more than the 18 columns of SWF: the others were not read" in read.notes
+    assert "1 line has more than the 18 columns of SWF: the others were not read" in read.notes
 
 
 def test_slurm_counts_gpus_once_and_tells_jobs_from_steps() -> None:
