@@ -129,7 +129,7 @@ class Preset(Part):
 
     def _notes(self, asked: Floats) -> tuple[str, ...]:
         notes = [f"Jobs like those of {self._cluster.title}; {self._cluster.published.source}."]
-        if not self._kept.all():
+        if self.max_gpus is not None and not self._kept.all():
             lost = float(self._cluster.shares[~self._kept].sum())
             notes.append(
                 f"Jobs of more than {words.count(self.max_gpus, 'GPU')}, {words.percent(lost)} of those of "

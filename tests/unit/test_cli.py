@@ -127,6 +127,33 @@ def test_a_run_can_be_repeated_from_its_folder(folder: Path, setting: list[str])
     assert (folder / "link" / "run" / "scenario.yaml").read_text("utf-8") == told[0]
 
 
+def test_a_run_with_sizes_and_durations_of_a_log_can_be_repeated_from_its_folder(folder: Path) -> None:
+    (folder / "logs").mkdir()
+    (folder / "logs" / "jobs.csv").write_text(LOG, "utf-8")
+    drawn = "{kind: trace, path: logs/jobs.csv}"
+    text = SCENARIO.replace("{kind: choice, values: [1, 4, 16], weights: [6, 3, 1]}", drawn)
+    (folder / "small.yaml").write_text(text.replace("{kind: exponential, mean: 1 h}", drawn), "utf-8")
+    dcplan("run", "small.yaml", "--out", "far/away/run")
+    dcplan("run", "far/away/run/scenario.yaml", "--out", "again")
+    dcplan("run", "small.yaml", "--out", "set", "--set", f"workloads.0.gpus={drawn}")
+    for file in ("jobs.csv", "summary.json"):
+        assert len({(folder / run / file).read_bytes() for run in ("far/away/run", "again", "set")}) == 1
+    assert "path: ../../../logs/jobs.csv" in (folder / "far/away/run/scenario.yaml").read_text("utf-8")
+    (folder / "logs" / "jobs.csv").unlink()
+    said = dcplan("validate", "far/away/run/scenario.yaml").stderr
+    assert said.count("there is no file logs/jobs.csv yet") == 1
+
+
+def test_settings_lead_to_a_log_from_the_current_folder(folder: Path) -> None:
+    """Whether the path is set alone or in a group of fields; the scenario lies elsewhere."""
+    (folder / "deep").mkdir()
+    (folder / "deep" / "replay.yaml").write_text(REPLAY, "utf-8")
+    settings = {"a": "workloads.0.path=jobs.csv", "b": "workloads.0={kind: trace, path: jobs.csv}"}
+    for run, setting in settings.items():
+        dcplan("run", "deep/replay.yaml", "--out", run, "--set", setting)
+    assert (folder / "a" / "jobs.csv").read_bytes() == (folder / "b" / "jobs.csv").read_bytes()
+
+
 def test_an_absolute_path_stays_in_the_written_scenario(folder: Path) -> None:
     dcplan("run", "replay.yaml", "--set", f"workloads.0.path={folder / 'jobs.csv'}")
     assert f"path: {folder / 'jobs.csv'}" in (folder / "run" / "scenario.yaml").read_text("utf-8")
