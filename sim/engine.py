@@ -52,6 +52,11 @@ class Clock(simpy.Environment):
             heapify(self._queue)
             self._cancelled = 0
 
+    def ends_at(self, time_s: float) -> list[Alarm]:
+        """The runs that end at a time and have not rung yet, in their order."""
+        due = [entry for entry in self._queue if entry[:2] == (time_s, ENDS) and isinstance(entry[3], Alarm)]
+        return [alarm for _, _, _, alarm in sorted(due, key=lambda entry: entry[2])]  # type: ignore[misc]
+
     def pending(self) -> Iterator[simpy.Event]:
         """What has not rung yet, in no particular order."""
         return (entry[3] for entry in self._queue)
@@ -140,7 +145,12 @@ class Simulation:
 
     def _end(self, alarm: Alarm) -> None:
         """A run ends: the work is done, or the stated limit is reached."""
-        job, now_s = alarm.job, self.clock.now
+        now_s = self.clock.now
+        self._finish(alarm, now_s)
+        self._decide(now_s)
+
+    def _finish(self, alarm: Alarm, now_s: float) -> None:
+        job = alarm.job
         if job is not None:
             if job.alarms:
                 self._silence(job, alarm)
@@ -149,7 +159,6 @@ class Simulation:
             desk.finish(job, now_s, Outcome.TIMED_OUT if over else Outcome.DONE)
             if not desk.idle:
                 self._touched[desk] = None
-        self._decide(now_s)
 
     def _change_rank(self, alarm: Alarm) -> None:
         """A running job's rank gets worse at this moment; the next such change is set."""
@@ -229,8 +238,11 @@ class Simulation:
     # ---- the end
 
     def _close(self, horizon_s: float | None) -> None:
-        """Note who still runs and who still waits, in the order of the arrivals."""
+        """Note who ends with the simulation, who still runs and who still waits."""
         log = self.log
+        if horizon_s is not None:
+            for alarm in self.clock.ends_at(horizon_s):
+                self._finish(alarm, horizon_s)
         last_s = max((run[2] for run in log.runs), default=0.0)
         end_s = log.end_s = last_s if horizon_s is None else horizon_s
         running = {
