@@ -267,6 +267,11 @@ class Partition:
         """Whether the tenant's quota leaves room for one more job of this shape."""
         return shape.account is None or shape.account.allows(shape.gpus)
 
+    def borrows(self, shape: Shape) -> bool:
+        """Whether a job of this shape would be a loan that a tenant inside its quota can take back."""
+        account = shape.account
+        return self.reclaims and account is not None and account.gpus + shape.gpus > account.quota_gpus
+
     # ---- starting and stopping
 
     def start(self, job: Job, site: Site, now_s: float) -> None:

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 
     from sim.job import Job
     from sim.partition import Partition
+    from sim.policies import Key
     from sim.tenancy import Account
 
 
 class Strict(Blocking):
     """When the first job of the queue does not fit, everybody waits behind it.
 
-    A tenant at its quota does not hold up the others; inside a tenant the order stays strict.
+    A tenant at its quota does not hold up the others; inside a tenant the order stays strict. With `reclaim`
+    nobody who would borrow holds up a tenant inside its quota.
     """
 
     kind: Literal["strict"] = "strict"
@@ -68,20 +70,33 @@ class StrictQueue:
                 self.add(victim)
 
     def _first_line(self) -> Line | None:
-        """The line whose head is served next: the smallest share of a tenant, else the smallest key."""
+        """The line whose head is served next: the smallest share of a tenant, else the smallest key.
+
+        Where loans are taken back, whoever stays inside its quota comes before all who would borrow.
+        """
         partition = self.partition
         if not partition.apart:
             return self.lines.get(None) or None
         open_lines = [line for line in self.lines.values() if line and partition.allows(line.head()[2].shape)]
-        if not partition.order.by_tenant:
-            return min(open_lines, key=lambda line: line.head()[:2], default=None)
-        return min(open_lines, key=_by_share, default=None)
+        place = _by_share if partition.order.by_tenant else _by_key
+        if partition.reclaims:
+            return min(
+                open_lines,
+                key=lambda line: (partition.borrows(line.head()[2].shape), place(line)),
+                default=None,
+            )
+        return min(open_lines, key=place, default=None)
 
     def jobs(self) -> Iterator[Job]:
         """Everybody who waits."""
         for line in self.lines.values():
             for _, _, job in line:
                 yield job
+
+
+def _by_key(line: Line) -> tuple[Key, int]:
+    """Order of the queue, then of submission."""
+    return line.head()[:2]
 
 
 def _by_share(line: Line) -> tuple[float, int]:
