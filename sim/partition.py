@@ -354,12 +354,40 @@ class Partition:
         self.displaced.append(job)
 
     def old_site(self, job: Job, now_s: float) -> Site | None:
-        """The GPUs that a job lost at this very moment, if nobody took them after all."""
-        if job.was is None or job.displaced_s != now_s:
+        """The GPUs that a job lost at this very moment, if nobody needs them after all.
+
+        Where GPUs count anywhere, it is enough that as many are free: those who took them make way.
+        """
+        if job.was is None or job.displaced_s != now_s or not self.allows(job.shape):
             return None
         pool, _, placement = site = job.was.site
         free, first = pool.free, pool.first_node
-        return site if all(free[node - first] >= gpus for node, gpus in placement) else None
+        if all(free[node - first] >= gpus for node, gpus in placement):
+            return site
+        if not self.rule.anywhere or pool.free_gpus < job.gpus:
+            return None
+        self._clear(site, now_s)
+        return site
+
+    def _clear(self, site: Site, now_s: float) -> None:
+        """Seat those elsewhere who started on these GPUs at this very moment: they did nothing there yet."""
+        pool, gang, placement = site
+        movers = [job for node, _ in placement for job in self.on_node[node] if job.started_s == now_s]
+        sites = {job: job.site for job in movers if job.site is not None}
+        for job, (_, held, old) in sites.items():
+            pool.give(old, held)
+            for node, _ in old:
+                del self.on_node[node][job]
+        pool.take(placement, gang)
+        for job, (_, held, _) in sites.items():
+            new = self.rule.find(pool, held)
+            if new is None:
+                raise AssertionError(f"{job} has no GPUs elsewhere")
+            pool.take(new, held)
+            job.site = (pool, held, new)
+            for node, gpus in new:
+                self.on_node[node][job] = gpus
+        pool.give(placement, gang)
 
     def _resume(self, job: Job, was: Was) -> None:
         """A job gets the GPUs back that it lost at this very moment: it never stopped."""
