@@ -50,6 +50,7 @@ class Was(NamedTuple):
     restart_s: float
     queued_s: float
     displaced_s: float
+    earlier: tuple[float, ...]
     rank: tuple[float, ...]
 
 
@@ -343,6 +344,7 @@ class Partition:
                 job.restart_s,
                 job.queued_s,
                 job.displaced_s,
+                job.earlier,
                 job.rank,
             )
         kept_s = self.stop(job, now_s, Outcome.PREEMPTED)
@@ -351,6 +353,7 @@ class Partition:
         job.remaining_s = max(0.0, job.remaining_s - kept_s)
         job.restart_s = self.cost.restart_s + self.cost.restart_s_per_gpu * job.gpus
         job.queued_s = job.displaced_s = now_s
+        job.earlier = job.rank
         self.displaced.append(job)
 
     def old_site(self, job: Job, now_s: float) -> Site | None:
@@ -403,6 +406,7 @@ class Partition:
         job.restart_s = was.restart_s
         job.queued_s = was.queued_s
         job.displaced_s = was.displaced_s
+        job.earlier = was.earlier
         self._seat(job, was.site, was.rank)
 
     @property

@@ -176,7 +176,7 @@ class Desk:
     def settle(self, now_s: float) -> None:
         """Decide, after all that happened at this moment, who starts; note why the others wait."""
         partition, fresh = self.partition, self._fresh
-        if not partition.waiting and len(fresh) == 1 and not self._plans_all:
+        if not partition.waiting and len(fresh) == 1 and not self._plans_all and not partition.sunk:
             site = partition.find(fresh[0])
             if site is not None:
                 partition.start(fresh.pop(), site, now_s)

@@ -81,13 +81,21 @@ def test_priority_with_free_preemption_equals_sorting_all_jobs_at_each_event(row
     assert simulated(rows, order="priority", preemption={}, priority=priorities) == results(cases)
 
 
+@pytest.mark.parametrize(
+    ("step_s", "thresholds"),
+    [(1.0, (16.0, 48.0)), (1.0, (8.0, 24.0)), (0.5, (8.0, 24.0)), (0.25, (3.0, 7.0))],
+)
 @many
 @given(rows=rows())
-def test_las_equals_lists_of_levels_with_exact_sinking(rows: Rows) -> None:
-    rows = [(submit_s, duration_s, {3: 2, 5: 4}.get(gpus, gpus)) for submit_s, duration_s, gpus in rows]
+@example(rows=[(7, 9, 2), (7, 15, 2), (11, 16, 1), (13, 3, 4)])
+@example(rows=[(0, 4, 2), (0, 9, 2), (0, 20, 1), (1, 10, 2), (1, 13, 2), (1, 20, 4), (6, 17, 2)])
+def test_las_equals_lists_of_levels_with_exact_sinking(
+    step_s: float, thresholds: tuple[float, ...], rows: Rows
+) -> None:
+    rows = [(step_s * at, step_s * lasts, {3: 2, 5: 4}.get(gpus, gpus)) for at, lasts, gpus in rows]
     cases = references.cases(rows)
-    references.las(cases, GPUS, (16.0, 48.0))
-    assert simulated(rows, order={"kind": "las", "thresholds": (16.0, 48.0)}) == results(cases)
+    references.las(cases, GPUS, thresholds)
+    assert simulated(rows, order={"kind": "las", "thresholds": thresholds}) == results(cases)
 
 
 @pytest.mark.parametrize("pools", [(nodes(1, GPUS),), (nodes(4, 2),)], ids=["one node", "scattered"])
