@@ -304,8 +304,8 @@ def read_table(
     unused = [name for name in names if name not in {*required, *optional}]
     fields = [f"unused {place}" if name in unused else name for place, name in enumerate(names)]
     rows = split(path, lines.filter(pl.col("line") > header_line), fields, separator)
-    if unused:
-        rows.notes.append(f"columns not used: {', '.join(unused)}")
+    if any(unused):
+        rows.notes.append(f"columns not used: {', '.join(filter(None, unused))}")
     rows.frame = rows.frame.drop([name for name in fields if name.startswith("unused ")])
     return rows
 

@@ -1,7 +1,9 @@
 """Standard Workload Format of the Parallel Workloads Archive: 18 columns, ``;`` comments, -1 unknown.
 
 The format counts processors and knows no GPUs, so the user says how many GPUs stand behind one processor.
-The wanted number is taken before the allocated one. Definition: D. Feitelson, "The Standard Workload Format",
+The wanted number is taken before the allocated one. A job that was swapped out has one line as a whole
+(status 0 or 1) and one for each part (2, 3, 4); the definition wants studies of a workload to use the whole
+alone. Definition: D. Feitelson, "The Standard Workload Format",
 www.cs.huji.ac.il/labs/parallel/workload/swf.html.
 """
 
@@ -46,6 +48,9 @@ COLUMNS = (
     "think",
 )
 CANCELLED_STATUS = "5"
+PARTIAL_STATUSES = ("2", "3", "4")
+PARTIAL = "part of a job that is also there as a whole"
+NO_SUBMISSION = "submission time not known"
 _NUMBERS = ("submit", "wait", "run", "allocated", "wanted", "wanted_time")
 NO_PROCESSORS = "number of processors not known"
 NO_DURATION = "run time not known"
@@ -73,6 +78,8 @@ def read(path: Path, options: Options) -> TraceRead:
         rows.number(name, least=-1.0)
     wanted = pl.when(pl.col("wanted") > 0).then("wanted").otherwise("allocated")
     rows.keep(processors=wanted)
+    rows.leave_out(pl.col("status").is_in(PARTIAL_STATUSES), PARTIAL)
+    rows.leave_out(pl.col("submit") < 0, NO_SUBMISSION)
     rows.leave_out((pl.col("status") == CANCELLED_STATUS) & (pl.col("run") <= 0), CANCELLED)
     rows.leave_out(pl.col("processors") < 0, NO_PROCESSORS)
     rows.leave_out(pl.col("processors") == 0, CPU_ONLY)
