@@ -3,6 +3,7 @@
 Each check looks at the parts that are sound by themselves, so that one fault does not hide another.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,7 +13,7 @@ from sim.errors import hint
 from sim.fleet import Fleet, Tenant
 from sim.objectives import Objective
 from sim.scheduler import SchedulerSpec
-from sim.workloads import Workload
+from sim.workloads import MOST_JOBS, Workload
 
 CHECKED = ("horizon", "warm_up", "fleet", "tenants", "scheduler", "workloads", "objectives")
 """The parts of a scenario that must agree."""
@@ -72,6 +73,22 @@ def _times_in_order(draft: Draft) -> Iterator[tuple[Location, str]]:
                 ("workloads", position),
                 "would never end; give it a count or until, or the scenario a horizon",
             )
+        expected = _expected_jobs(workload, draft.horizon)
+        if expected > MOST_JOBS:
+            message = f"would submit about {expected:.3g} jobs; at most {MOST_JOBS:,} can be"
+            yield ("workloads", position), message
+
+
+def _expected_jobs(workload: Workload, horizon_s: float | None) -> float:
+    """How many jobs a random workload would submit, 0 where that cannot be told beforehand."""
+    rate_per_s = getattr(getattr(workload, "arrivals", workload), "rate_per_s", 0.0)
+    ends_s = [end_s for end_s in (getattr(workload, "until", None), horizon_s) if end_s is not None]
+    if not rate_per_s or not ends_s:
+        return 0.0
+    hours = getattr(workload, "hours", None)
+    open_s = hours.open_before_s(min(ends_s)) if hours else min(ends_s)
+    count = getattr(workload, "count", None)
+    return float(min(rate_per_s * open_s, math.inf if count is None else count))
 
 
 def _tenants_fit_the_fleet(draft: Draft) -> Iterator[tuple[Location, str]]:

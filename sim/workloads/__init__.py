@@ -12,10 +12,12 @@ from sim import arrivals
 from sim.errors import PlanError
 from sim.workloads.jobs import WorkloadJobs
 from sim.workloads.preset import Preset
+from sim.workloads.processes import MOST_JOBS
 from sim.workloads.synthetic import Synthetic
 from sim.workloads.trace import TraceFile, TraceWorkload
 
 __all__ = [
+    "MOST_JOBS",
     "WORKLOADS",
     "Preset",
     "Synthetic",

@@ -224,6 +224,15 @@ def test_every_fault_of_a_scenario_is_told_and_nothing_is_written(folder: Path) 
         (["trace", "check", "small.yaml"], "is of no known format"),
         (["trace", "check", "jobs.csv", "--format", "slrm"], '"slrm" is not a trace format'),
         (["trace", "check", "jobs.csv", "--gpus", "many"], '--gpus "many" is not a number of GPUs'),
+        (["trace", "check", "jobs.csv", "--gpus", "=5"], '--gpus "=5" is not a number of GPUs'),
+        (
+            ["run", "small.yaml", "--out", "jobs.csv/run"],
+            "jobs.csv/run cannot be written: jobs.csv is a file",
+        ),
+        (
+            ["run", "small.yaml", "--set", "workloads.0.arrivals.rate=1e9 per s"],
+            "workloads.0: would submit about 4.32e+13 jobs; at most 20,000,000 can be",
+        ),
         (["trace", "check", "jobs.csv", "--gpus", "0"], '--gpus "0" is not a number of GPUs'),
         (["trace", "check", "jobs.csv", "--gpus", "8", "--fleet", "small.yaml"], "give one of them"),
         (["report", "nothing"], "there is no folder nothing"),
@@ -399,6 +408,7 @@ def test_a_report_of_a_folder_is_that_of_its_run(folder: Path) -> None:
     assert json.loads((folder / "time.json").read_text("utf-8"))["traceEvents"]
     assert "did you mean" in dcplan("report", "run", "--as", "htm", "x", code=2).stderr
     assert "cannot be written" in dcplan("report", "run", "--html", "no/where.html", code=2).stderr
+    assert "the file to write has no name" in dcplan("report", "run", "--html", "", code=2).stderr
 
 
 def test_a_job_is_explained_and_its_causes_add_up() -> None:
@@ -513,6 +523,34 @@ def test_a_full_disk_behind_stdout_is_told() -> None:
             check=False,
         )
     assert (done.returncode, done.stderr) == (2, "the output cannot be written: No space left on device\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"]])
+def test_a_full_disk_behind_the_help_is_told(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        command = [sys.executable, "-m", "sim", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603 - our own command
+    assert (done.returncode, done.stderr) == (2, "the output cannot be written: No space left on device\n")
+
+
+def test_without_a_stdout_the_work_is_done_all_the_same(folder: Path) -> None:
+    command = f"{sys.executable} -m sim run small.yaml >&-"
+    done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S602 - our own command
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert run_folder.read(folder / "run")
+
+
+def test_a_signal_to_stop_ends_with_143_and_nothing_written(folder: Path) -> None:
+    rows = "".join(f"{n},{n},3000000,1,t{n % 7}\n" for n in range(60_000))
+    (folder / "jobs.csv").write_text("job_id,submit_s,duration_s,gpus,tenant\n" + rows, "utf-8")
+    started = process("run", "replay.yaml", "--set", "scheduler.order=srtf", "--replications", "2")
+    assert started.stderr is not None
+    assert "replications are equal" in started.stderr.readline()
+    started.send_signal(signal.SIGTERM)
+    out, err = started.communicate(timeout=60)
+    assert (started.returncode, out, err) == (143, "", "Stopped; nothing was kept.\n")
+    assert not (folder / "run").exists()
 
 
 def test_progress_is_shown_on_a_terminal_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
