@@ -3,16 +3,17 @@
 Each check looks at the parts that are sound by themselves, so that one fault does not hide another.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sim import units
+from sim import units, words
 from sim.document import Location, dotted
 from sim.errors import hint
 from sim.fleet import Fleet, Tenant
 from sim.objectives import Objective
 from sim.scheduler import SchedulerSpec
-from sim.workloads import Workload
+from sim.workloads import MOST_JOBS, Workload
 
 CHECKED = ("horizon", "warm_up", "fleet", "tenants", "scheduler", "workloads", "objectives")
 """The parts of a scenario that must agree."""
@@ -72,6 +73,22 @@ def _times_in_order(draft: Draft) -> Iterator[tuple[Location, str]]:
                 ("workloads", position),
                 "would never end; give it a count or until, or the scenario a horizon",
             )
+        expected = _expected_jobs(workload, draft.horizon)
+        if expected > MOST_JOBS:
+            message = f"would submit about {expected:.3g} jobs; at most {MOST_JOBS:,} can be"
+            yield ("workloads", position), message
+
+
+def _expected_jobs(workload: Workload, horizon_s: float | None) -> float:
+    """How many jobs a random workload would submit, 0 where that cannot be told beforehand."""
+    rate_per_s = getattr(getattr(workload, "arrivals", workload), "rate_per_s", 0.0)
+    ends_s = [end_s for end_s in (getattr(workload, "until", None), horizon_s) if end_s is not None]
+    if not rate_per_s or not ends_s:
+        return 0.0
+    hours = getattr(workload, "hours", None)
+    open_s = hours.open_before_s(min(ends_s)) if hours else min(ends_s)
+    count = getattr(workload, "count", None)
+    return float(min(rate_per_s * open_s, math.inf if count is None else count))
 
 
 def _tenants_fit_the_fleet(draft: Draft) -> Iterator[tuple[Location, str]]:
@@ -98,7 +115,7 @@ def _tenants_fit_the_fleet(draft: Draft) -> Iterator[tuple[Location, str]]:
         promised[cluster] = before + (tenant.quota or 0)
         if before <= gpus.get(cluster, 0) < promised[cluster]:
             whose = f'virtual cluster "{cluster}"' if cluster else "the fleet"
-            has = f"{promised[cluster]:,} GPUs, but {whose} has {gpus.get(cluster, 0):,}"
+            has = f"{words.count(promised[cluster], 'GPU')}, but {whose} has {gpus.get(cluster, 0):,}"
             yield ("tenants", position, "quota"), f"with it the quotas add up to {has}"
 
 
@@ -141,7 +158,7 @@ def _kind_and_size_fit(here: Location, workload: Workload, draft: Draft) -> Iter
     widths = [pool.gpus for pool in pools if kind in (None, pool.gpu) and pool.virtual_cluster == cluster]
     if largest is not None and widths and largest() > max(widths):
         limit = f"the largest pool that it may use has {max(widths):,}"
-        yield (*here, "gpus"), f"a job of {largest():,} GPUs can never start: {limit}"
+        yield (*here, "gpus"), f"a job of {words.count(largest(), 'GPU')} can never start: {limit}"
     declared = [tenant.name for tenant in draft.tenants or ()]
     if workload.tenant is not None and workload.tenant not in declared and not widths:
         where = f'virtual cluster "{cluster}"' if cluster else "the nodes that are in no virtual cluster"

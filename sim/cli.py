@@ -144,13 +144,12 @@ def validate(scenario_file: Path, settings: tuple[str, ...], *, full: bool) -> N
 
     Every fault is told at once, each with its line and the remedy.
     """
-    from sim import scenario
-    from sim.workloads import TraceWorkload
+    from sim import scenario, workloads
 
     checked = scenario.load(scenario_file, settings)
-    for workload in checked.workloads:
-        if isinstance(workload, TraceWorkload) and not workload.file(scenario_file.parent).exists():
-            file = workload.file(scenario_file.parent)
+    logs = [log for workload in checked.workloads for log in workloads.logs(workload)]
+    for file in dict.fromkeys(log.file(scenario_file.parent) for log in logs):
+        if not file.exists():
             cli_output.say(f"{scenario_file}: there is no file {file} yet")
     if full:
         cli_output.write(scenario.dump(checked))

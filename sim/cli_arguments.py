@@ -26,8 +26,8 @@ def fleet(scenario_file: Path | None, gpus: Sequence[str]) -> Fleet:
         return _fleet_of(scenario.load(scenario_file))
     counted: Counter[str | None] = Counter()
     for written in gpus:
-        kind, _, number = written.rpartition("=")
-        if not number.isdecimal() or int(number) == 0:
+        kind, equals, number = written.rpartition("=")
+        if not number.isdecimal() or int(number) == 0 or (equals and not kind):
             raise PlanError(f'--gpus "{written}" is not a number of GPUs; write 512 or h100-sxm5-80gb=512')
         counted[kind or None] += int(number)
     return Fleet(dict(counted), {}, None)

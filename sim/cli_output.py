@@ -1,7 +1,8 @@
 """How the commands speak: answers on stdout, for people or as JSON, and talk on stderr.
 
-A mistake of the user's is told in its own words and ends with exit code 2. An interrupt ends with 130 and a
-reader who left (as `head` does) with 141, which is what a shell expects of a program that these stop.
+A mistake of the user's is told in its own words and ends with exit code 2. An interrupt ends with 130, a
+reader who left (as `head` does) with 141 and a signal to stop (as batch systems send) with 143, which is what
+a shell expects of a program that these stop.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import errno
 import json
 import math
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
@@ -24,7 +27,7 @@ from sim.errors import PlanError
 if TYPE_CHECKING:
     from rich.console import Console
 
-MISSED, USER_ERROR, INTERRUPTED, READER_LEFT = 1, 2, 130, 141
+MISSED, USER_ERROR, INTERRUPTED, READER_LEFT, TOLD_TO_STOP = 1, 2, 130, 141, 143
 
 Progress = Callable[[int, int], None]
 """Told how much is done, of how much."""
@@ -33,10 +36,24 @@ Progress = Callable[[int, int], None]
 class Commands(click.Group):
     """The commands of dcplan; a mistake of the user's, an interrupt or a closed pipe is no traceback."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as click's own
+        """Run as the whole program."""
+        if sys.stdout is None:
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for the whole program
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            _drop_output()
+            say(f"the output cannot be written: {error.strerror}")
+            sys.exit(USER_ERROR)
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - whatever the command returns
         """Run the command that was asked for."""
         try:
-            return super().invoke(ctx)
+            with _stopped_by_signal():
+                return super().invoke(ctx)
         except PlanError as error:
             say(str(error))
             ctx.exit(USER_ERROR)
@@ -48,9 +65,27 @@ class Commands(click.Group):
             ctx.exit(READER_LEFT)
 
 
+@contextmanager
+def _stopped_by_signal() -> Iterator[None]:
+    """A signal to stop unwinds what is going on, so that nothing half written stays."""
+
+    def stop(*_: object) -> None:
+        say("Stopped; nothing was kept.")
+        raise SystemExit(TOLD_TO_STOP)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def say(message: str) -> None:
     """Talk to the user without getting into the data."""
-    with suppress(BrokenPipeError):
+    with suppress(OSError):
         click.echo(message, err=True)
 
 
@@ -102,6 +137,8 @@ def plain(value: object) -> Any:  # noqa: ANN401 - a JSON tree
 
 def write_file(path: Path, text: str) -> None:
     """Write a file whole or not at all; PlanError if that cannot be done."""
+    if not path.name:
+        raise PlanError("the file to write has no name")
     beside = path.with_name(f".{path.name}.writing")
     try:
         try:

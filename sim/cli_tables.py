@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from sim import units
+from sim import units, words
 from sim.catalog import GpuType, NodeType
-from sim.reports import words
 from sim.reports.terminal import grid
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def _extent(finding: Finding) -> str:
         "the time": finding.time_share,
     }
     parts = [f"{words.percent(share)} of {what}" for what, share in shares.items() if share is not None]
-    return "\n".join([f"{finding.count:,} {finding.unit}", *parts])
+    return "\n".join([finding.extent, *parts])
 
 
 def _share(share: float | None) -> str:

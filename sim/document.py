@@ -164,7 +164,8 @@ def _compose(text: str, name: str) -> Node | None:
         return YAML(typ="safe", pure=True).compose(text)  # type: ignore[no-any-return]
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problem = " ".join(part for part in (error.problem, error.context) if part)
+        parts = [part for part in (error.problem, error.context) if part]
+        problem = ", ".join(parts[::-1]) if parts[0].startswith("but ") else " ".join(parts)
         raise ScenarioError(name, [Fault(mark.line + 1 if mark else 1, "", f"not YAML: {problem}")]) from None
     except RecursionError:
         raise ScenarioError(name, [Fault(1, "", "not usable: nested too deeply")]) from None

@@ -233,7 +233,7 @@ class Simulation:
     # ---- the end
 
     def _close(self, horizon_s: float | None) -> None:
-        """Note who still runs and who still waits, in the order of the arrivals."""
+        """Note who ends with the simulation, who still runs and who still waits."""
         log = self.log
         last_s = max(map(itemgetter(2), log.runs), default=0.0)
         end_s = log.end_s = last_s if horizon_s is None else horizon_s

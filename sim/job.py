@@ -17,9 +17,11 @@ class Job:
     """
 
     __slots__ = (
+        "above",
         "account",
         "attained_gpu_s",
         "displaced_s",
+        "earlier",
         "entered_s",
         "estimate_s",
         "expected_end_s",
@@ -71,11 +73,15 @@ class Job:
         """GPU-seconds held so far, up to the last start."""
         self.displaced_s = -1.0
         """When it last lost its GPUs to another job; negative while that never happened."""
+        self.earlier: tuple[float, ...] = ()
+        """Its rank when it last lost its GPUs."""
         self.was: Was | None = None
         """How it stood before it last lost its GPUs, for as long as that may be taken back."""
         self.level = 0
         self.entered_s = submit_s
         """When it entered its level of a multi-level queue."""
+        self.above: tuple[float, ...] = ()
+        """Its place in the level from which it sank, at that moment."""
         self.site: Site | None = None
         """Where it runs; None while it waits."""
         self.started_s = -1.0

@@ -41,9 +41,11 @@ Marks: TypeAlias = tuple[tuple[float, float, float, float], int, float]
 """What a shape had waited when a job joined it: times by cause, the cause then, and for how long already."""
 
 
-Was: TypeAlias = tuple[Site, float, float, float, float, float, float, float, tuple[float, ...]]
+Was: TypeAlias = tuple[
+    Site, float, float, float, float, float, float, float, tuple[float, ...], tuple[float, ...]
+]
 """A running job as it stood when it lost its GPUs: site, start, GPU-seconds attained, work left, expected
-time left, restart time, when it was queued and last displaced, and rank."""
+time left, restart time, when it was queued and last displaced, its rank before that, and its rank."""
 
 
 @dataclass(slots=True, eq=False)
@@ -274,6 +276,11 @@ class Partition:
         """Whether the tenant's quota leaves room for one more job of this shape."""
         return shape.account is None or shape.account.allows(shape.gpus)
 
+    def borrows(self, shape: Shape) -> bool:
+        """Whether a job of this shape would be a loan that a tenant inside its quota can take back."""
+        account = shape.account
+        return self.reclaims and account is not None and account.gpus + shape.gpus > account.quota_gpus
+
     # ---- starting and stopping
 
     def start(self, job: Job, site: Site, now_s: float) -> None:
@@ -354,6 +361,7 @@ class Partition:
                 job.restart_s,
                 job.queued_s,
                 job.displaced_s,
+                job.earlier,
                 job.rank,
             )
         kept_s = self.stop(job, now_s, PREEMPTED)
@@ -362,15 +370,44 @@ class Partition:
         job.remaining_s = job.remaining_s - kept_s if kept_s < job.remaining_s else 0.0
         job.restart_s = self.cost.restart_s + self.cost.restart_s_per_gpu * job.gpus
         job.queued_s = job.displaced_s = now_s
+        job.earlier = job.rank
         self.displaced.append(job)
 
     def old_site(self, job: Job, now_s: float) -> Site | None:
-        """The GPUs that a job lost at this very moment, if nobody took them after all."""
-        if job.was is None or job.displaced_s != now_s:
+        """The GPUs that a job lost at this very moment, if nobody needs them after all.
+
+        Where GPUs count anywhere, it is enough that as many are free: those who took them make way.
+        """
+        if job.was is None or job.displaced_s != now_s or not self.allows(job.shape):
             return None
         pool, _, placement = site = job.was[0]
         free, first = pool.free, pool.first_node
-        return site if all(free[node - first] >= gpus for node, gpus in placement) else None
+        if all(free[node - first] >= gpus for node, gpus in placement):
+            return site
+        if not self.rule.anywhere or pool.free_gpus < job.gpus:
+            return None
+        self._clear(site, now_s)
+        return site
+
+    def _clear(self, site: Site, now_s: float) -> None:
+        """Seat those elsewhere who started on these GPUs at this very moment: they did nothing there yet."""
+        pool, gang, placement = site
+        movers = [job for node, _ in placement for job in self.on_node[node] if job.started_s == now_s]
+        sites = {job: job.site for job in movers if job.site is not None}
+        for job, (_, held, old) in sites.items():
+            pool.give(old, held)
+            for node, _ in old:
+                del self.on_node[node][job]
+        pool.take(placement, gang)
+        for job, (_, held, _) in sites.items():
+            new = self.rule.find(pool, held)
+            if new is None:
+                raise AssertionError(f"{job} has no GPUs elsewhere")
+            pool.take(new, held)
+            job.site = (pool, held, new)
+            for node, gpus in new:
+                self.on_node[node][job] = gpus
+        pool.give(placement, gang)
 
     def _resume(self, job: Job, was: Was) -> None:
         """A job gets the GPUs back that it lost at this very moment: it never stopped."""
@@ -380,7 +417,7 @@ class Partition:
         self.displaced.remove(job)
         job.was = None
         site, job.started_s, job.attained_gpu_s, job.work_left_s, job.remaining_s = was[:5]
-        job.restart_s, job.queued_s, job.displaced_s, rank = was[5:]
+        job.restart_s, job.queued_s, job.displaced_s, job.earlier, rank = was[5:]
         job.site = site
         self._seat(job, site, rank)
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import polars as pl
 
-from sim import metrics, tables
+from sim import metrics, tables, words
 from sim.log import Log
 from sim.metrics import SIZE_CLASSES, UNITS, Integers, Numbers, Window
 from sim.objectives import Objective
@@ -67,7 +67,8 @@ def from_log(
     _check_gpu_time(found, steps)
     rows = _metric_rows(scenario, made, found, steps, log)
     never = int((~found.submitted).sum())
-    notes = (f"{never:,} jobs would have been submitted after the end of the run.",) if never else ()
+    late = f"{words.count(never, 'job')} would have been submitted after the end of the run."
+    notes = (late,) if never else ()
     used_seed = scenario.seed if seed is None else seed
     summary = {
         "scenario": scenario.name,

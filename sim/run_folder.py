@@ -11,6 +11,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -39,13 +40,23 @@ def check(folder: Path, *, force: bool = False) -> None:
     """Raise RunFolderError if a run could not be written to a folder; to be asked before a long simulation.
 
     An empty folder will do. One that holds anything else must be a run folder, and `force` allows to replace
-    it.
+    it. Whether something can be written beside it is tried out.
     """
     place = _resolved(folder)
+    try:
+        _check_place(folder, place, force=force)
+        _try_to_write(folder, place)
+    except OSError as error:
+        raise RunFolderError(f"{folder} cannot be written: {error.strerror or error}") from error
+
+
+def _check_place(folder: Path, place: Path, *, force: bool) -> None:
     if not place.exists():
         return
     if not place.is_dir():
         raise RunFolderError(f"{folder} is a file; choose another folder for the results")
+    if place.is_mount():
+        raise RunFolderError(f"{folder} is where a disk begins; choose a folder in it, {folder / 'run'}")
     if _is_empty(place):
         return
     if not _is_run_folder(place):
@@ -54,6 +65,14 @@ def check(folder: Path, *, force: bool = False) -> None:
         raise RunFolderError(
             f"{folder} holds an earlier run; choose another folder, or replace it with --force"
         )
+
+
+def _try_to_write(folder: Path, place: Path) -> None:
+    """Make a folder beside the place and take it away again; OSError if that cannot be done."""
+    above = next(parent for parent in place.parents if parent.exists())
+    if not above.is_dir():
+        raise RunFolderError(f"{folder} cannot be written: {above.name} is a file, not a folder")
+    _new_folder(above / place.name, "writing").rmdir()
 
 
 def write(
@@ -67,14 +86,14 @@ def write(
     check(folder, force=force)
     place = _resolved(folder)
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        building = _new_folder(place, "writing")
-        try:
-            for name, content in files(results, extra or {}):
-                (building / name).write_bytes(content)
-            _put_in_place(building, place)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
+        with _parents(place):
+            building = _new_folder(place, "writing")
+            try:
+                for name, content in files(results, extra or {}):
+                    (building / name).write_bytes(content)
+                _put_in_place(building, place)
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
     except OSError as error:
         raise RunFolderError(
             f"{folder} cannot be written: {error.strerror or error}; nothing was kept"
@@ -233,6 +252,20 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or not {"dcplan", "format"} <= manifest.keys():
         raise RunFolderError(f"{folder} is not a run folder: its {MANIFEST} is not dcplan's")
     return manifest
+
+
+@contextmanager
+def _parents(place: Path) -> Iterator[None]:
+    """Make the folders above a place; those that were not there go again if something goes wrong."""
+    missing = [parent for parent in place.parents if not parent.exists()]
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for parent in missing:
+            with suppress(OSError):
+                parent.rmdir()
+        raise
 
 
 def _new_folder(place: Path, purpose: str) -> Path:

@@ -7,7 +7,7 @@ equal one; ``moved`` makes it one for a file in another folder.
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -24,7 +24,7 @@ from sim.parts import FROM_TEXT, Name, Part, PositiveSeconds, Seconds
 from sim.placement import PLACEMENT
 from sim.policies import POLICIES
 from sim.scheduler import SchedulerSpec
-from sim.workloads import TraceWorkload, Workload
+from sim.workloads import TraceFile, Workload
 
 __all__ = [
     "Fleet",
@@ -112,13 +112,18 @@ def dump(scenario: Scenario) -> str:
 
 def moved(scenario: Scenario, old: Path, new: Path) -> Scenario:
     """The scenario for a file in another folder: relative paths lead from there to the same files."""
-    workloads = tuple(
-        workload.model_copy(update={"path": _seen_from(new, old / workload.path)})
-        if isinstance(workload, TraceWorkload) and not workload.path.is_absolute()
-        else workload
-        for workload in scenario.workloads
-    )
+    workloads = tuple(_moved(workload, old, new) for workload in scenario.workloads)
     return scenario.model_copy(update={"workloads": workloads})
+
+
+def _moved(part: Part, old: Path, new: Path) -> Part:
+    """A part with the way to its log, if it reads one, and with those in its own parts."""
+    changes: dict[str, object] = {
+        name: _moved(inner, old, new) for name, inner in part if isinstance(inner, Part)
+    }
+    if isinstance(part, TraceFile) and not part.path.is_absolute():
+        changes["path"] = _seen_from(new, old / part.path)
+    return part.model_copy(update=changes)
 
 
 def json_schema() -> dict[str, Any]:
@@ -193,10 +198,19 @@ def _expand_short_forms(values: dict[str, Any]) -> None:
 def _rebase_set_paths(read: Document) -> None:
     """Paths set on the command line, seen from the folder of the scenario."""
     for location in read.settings:
-        value = read.at(location)
-        if location[-1] == "path" and isinstance(value, str) and value and not Path(value).is_absolute():
-            holder = read.at(location[:-1])
-            holder["path"] = _seen_from(read.path.parent, Path(value)).as_posix()
+        holder = read.at(location) if location[-1] != "path" else read.at(location[:-1])
+        for inner in _holders_of_paths(holder, deeper=location[-1] != "path"):
+            if inner["path"] and not Path(inner["path"]).is_absolute():
+                inner["path"] = _seen_from(read.path.parent, Path(inner["path"])).as_posix()
+
+
+def _holders_of_paths(value: Any, *, deeper: bool) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - plain values of any shape
+    """The groups of fields that have a path: this one, and where asked for those in it."""
+    if isinstance(value, dict) and isinstance(value.get("path"), str):
+        yield value
+    if deeper and isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _holders_of_paths(inner, deeper=True)
 
 
 def _seen_from(folder: Path, path: Path) -> Path:

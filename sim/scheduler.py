@@ -211,7 +211,7 @@ class Desk:
         """The plain cases of one newcomer: it starts though nobody waits, or too few GPUs are free for it."""
         partition = self.partition
         if not partition.waiting:
-            site = None if self._plans_all else partition.find(job)
+            site = None if self._plans_all or partition.sunk else partition.find(job)
             if site is None:
                 return False
             partition.start(job, site, now_s)

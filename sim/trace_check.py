@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from sim import units
+from sim import units, words
 from sim.traces import TraceRead
 
 Severity = Literal["warning", "note"]
@@ -69,6 +69,11 @@ class Finding:
     gpu_time_share: float | None = None
     time_share: float | None = None
     lines: tuple[int, ...] = ()
+
+    @property
+    def extent(self) -> str:
+        """How often it happens: ``1 job``, ``2 jobs``."""
+        return words.count(self.count, self.unit.removesuffix("s"), self.unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,9 +296,10 @@ def _overloads(load: pl.DataFrame, totals: pl.DataFrame) -> Iterator[Finding]:
             continue
         worst = max([*_full(buckets)["arriving_load"], total["arriving_load"]])
         consequence = "the queue grows to the end" if whole else "the queue grows then, and drains later"
+        gpus = words.count(total["capacity_gpus"], "GPU")
         verdict = (
-            f"{_scope(total['scope'])}{who} is offered {total['arriving_load']:.0%} of its "
-            f"{total['capacity_gpus']:,} GPUs over the whole log and {worst:.0%} at most"
+            f"{_scope(total['scope'])}{who} is offered {words.percent(total['arriving_load'])} of its {gpus} "
+            f"over the whole log and {words.percent(worst)} at most"
         )
         yield Finding(
             "offered load above 1" if whole else "offered load above 1 for a time",
@@ -331,7 +337,7 @@ def _misfits(log: _Log) -> Iterator[Finding]:
         "wider than the fleet",
         "warning",
         gpus > fleet.total,
-        f"they ask for more than the {fleet.total:,} GPUs of the fleet and will be rejected",
+        f"more than the {words.count(fleet.total, 'GPU')} of the fleet: rejected in a run",
     )
     walls = pl.col("tenant").replace_strict(dict(fleet.partitions), default=None, return_dtype=pl.Int64)
     yield from _about(
@@ -339,7 +345,7 @@ def _misfits(log: _Log) -> Iterator[Finding]:
         "wider than their virtual cluster",
         "warning",
         gpus > walls,
-        "they ask for more GPUs than their virtual cluster has and will be rejected",
+        "more GPUs than the virtual cluster has: rejected in a run",
     )
     kinds = {kind: count for kind, count in fleet.gpus.items() if kind is not None}
     if kinds and None not in fleet.gpus:
@@ -350,14 +356,14 @@ def _misfits(log: _Log) -> Iterator[Finding]:
             "GPU kind not in the fleet",
             "warning",
             named & (of_kind == 0),
-            "no pool has the GPU kind they accept",
+            "no pool has the GPU kind that is asked for: rejected in a run",
         )
         yield from _about(
             log,
             "wider than their GPU kind",
             "warning",
             named & (of_kind > 0) & (gpus > of_kind),
-            "they ask for more GPUs of a kind than the fleet has",
+            "more GPUs of a kind than the fleet has: rejected in a run",
         )
     if fleet.partitions:
         yield from _about(
@@ -365,7 +371,7 @@ def _misfits(log: _Log) -> Iterator[Finding]:
             "tenant without a virtual cluster",
             "note",
             ~pl.col("tenant").is_in(list(fleet.partitions)),
-            "virtual clusters are given, but none for these tenants",
+            "virtual clusters are given, but none for every tenant",
         )
 
 
@@ -373,27 +379,27 @@ def _contradictions(log: _Log) -> Iterator[Finding]:
     """Jobs whose own columns cannot all be true."""
     start, end = pl.col("start_s"), pl.col("end_s")
     conditions: list[tuple[str, pl.Expr, str]] = [
-        ("end before start", end < start, "the log says that they ended before they started"),
+        ("end before start", end < start, "in the log the end is earlier than the start"),
         (
             "start before submission",
             start < pl.col("submit_s"),
-            "the log says that they started before they arrived",
+            "in the log the start is earlier than the submission",
         ),
         (
             "longer than from start to end",
             (end >= start) & (pl.col("duration_s") > end - start + ROUNDING_S),
-            "they ran longer than the time between their start and their end",
+            "in the log the run time is longer than from the start to the end",
         ),
         (
             "longer than their limit",
             pl.col("duration_s") > pl.col("estimate_s"),
-            "they outlived the limit that their user gave; schedulers allow a short grace, not more",
+            "longer than the limit that the user gave; schedulers allow a short grace, not more",
         ),
-        ("more nodes than GPUs", pl.col("nodes") > pl.col("gpus"), "some of their nodes would hold no GPU"),
+        ("more nodes than GPUs", pl.col("nodes") > pl.col("gpus"), "some nodes would hold no GPU"),
     ]
     if log.fleet is not None and log.fleet.gpus_per_node is not None:
         most = pl.col("nodes") * log.fleet.gpus_per_node
-        why = f"they ask for more than {log.fleet.gpus_per_node} GPUs on each of their nodes"
+        why = f"more than {words.count(log.fleet.gpus_per_node, 'GPU')} on each node that is asked for"
         conditions.append(("too few nodes for their GPUs", most < pl.col("gpus"), why))
     for name, where, explanation in conditions:
         yield from _about(log, name, "warning", where, explanation)
@@ -423,21 +429,21 @@ def _oddities(log: _Log) -> Iterator[Finding]:
         "zero duration",
         "note",
         pl.col("duration_s") == 0,
-        "they start and end at once and hold no GPU time",
+        "start and end at once, without any GPU time",
     )
     yield from _about(
         log,
         "part of a GPU",
         "note",
         pl.col("gpus") != pl.col("gpu_fraction"),
-        "they ask for part of a GPU and hold whole ones here",
+        "part of a GPU is asked for, and whole ones are held here",
     )
     yield from _about(
         log,
         "longer than the log",
         "note",
         (pl.col("duration_s") > log.span_s) & (log.span_s > 0),
-        "they run longer than the time from the first submission to the last",
+        "longer than the time from the first submission to the last",
     )
 
 
@@ -467,7 +473,7 @@ def _strange_times(log: _Log) -> Iterator[Finding]:
             "many jobs at one instant",
             "note",
             pl.col("submit_s") == busiest["submit_s"],
-            "they are submitted at the very same moment: a batch, or a default where the time was unknown",
+            "submitted at the very same moment: a batch, or a default where the time was unknown",
         )
     for step_s, name in ((3600, "hours"), (60, "minutes")):
         if log.span_s > 0 and bool((log.frame["submit_s"] % step_s == 0).all()):
@@ -481,17 +487,20 @@ def _strange_times(log: _Log) -> Iterator[Finding]:
 
 def _sentences(found: TraceCheck) -> Iterator[str]:
     """The opening of the report."""
-    gpu_h = found.gpu_s / 3600
+    out = found.rows - found.jobs
+    of_all = f"of {found.rows:,} rows"
+    left_out = words.count(out, f"{of_all} was", f"{of_all} were") if out else "no row was"
     yield (
-        f"{found.jobs:,} GPU jobs in {units.human_duration(found.span_s)} ask for {gpu_h:,.0f} GPU hours; "
-        f"{found.rows - found.jobs:,} of {found.rows:,} rows were left out{_reasons(found.left_out)}."
+        f"{words.count(found.jobs, 'GPU job')} in {units.human_duration(found.span_s)} "
+        f"{'asks' if found.jobs == 1 else 'ask'} for {words.gpu_hours(found.gpu_s / 3600)}; "
+        f"{left_out} left out{_reasons(found.left_out)}."
     )
     if found.span_s > 0:
-        yield f"That is the work of {found.gpu_s / found.span_s:,.1f} GPUs busy all the time."
-    if found.offered_load is not None:
+        yield f"That is the work of {words.in_unit(found.gpu_s / found.span_s, 'GPUs')} busy all the time."
+    if found.offered_load is not None and found.capacity_gpus is not None:
         verdict = "more than it can do" if found.offered_load > 1 else "within what it can do"
-        offer = f"{found.offered_load:.0%} of its capacity: {verdict}"
-        yield f"A fleet of {found.capacity_gpus:,} GPUs is offered {offer}."
+        offer = f"{words.percent(found.offered_load)} of its capacity: {verdict}"
+        yield f"A fleet of {words.count(found.capacity_gpus, 'GPU')} is offered {offer}."
     for finding in found.findings:
         if finding.severity != "note":
             yield f"{finding.name[0].upper()}{finding.name[1:]}: {_extent(finding)}: {finding.explanation}."
@@ -502,7 +511,7 @@ def _sentences(found: TraceCheck) -> Iterator[str]:
 def _extent(finding: Finding) -> str:
     """How much of the log a finding touches, in words."""
     shares = [
-        f"{share:.2%} of {what}"
+        f"{words.percent(share)} of {what}"
         for share, what in (
             (finding.jobs_share, "the jobs"),
             (finding.gpu_time_share, "their GPU time"),
@@ -510,10 +519,10 @@ def _extent(finding: Finding) -> str:
         )
         if share is not None
     ]
-    return f"{finding.count:,} {finding.unit}" + (f" ({', '.join(shares)})" if shares else "")
+    return finding.extent + (f" ({', '.join(shares)})" if shares else "")
 
 
 def _reasons(left_out: Mapping[str, int]) -> str:
-    """Why rows were left out, in brackets."""
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
-    return f" ({reasons})" if reasons else ""
+    """Why rows were left out, each reason with its number."""
+    reasons = ", ".join(f"{reason} ({count:,})" for reason, count in left_out.items())
+    return f": {reasons}" if reasons else ""

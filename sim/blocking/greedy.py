@@ -21,7 +21,8 @@ class Greedy(Blocking):
     """Jobs in order, those that do not fit skipped; a wide job may wait as long as narrow ones keep coming.
 
     Where the order preempts, a job also fits when it can displace running jobs of worse rank; this is the
-    greedy grant over running and waiting jobs together.
+    greedy grant over running and waiting jobs together. With `reclaim`, jobs that stay inside their tenant's
+    quota come before those that would borrow.
     """
 
     kind: Literal["greedy"] = "greedy"
@@ -70,7 +71,9 @@ class GreedyQueue:
                 shapes += [shape for gpus, alike in waiting if gpus <= most_free for shape in alike]
         if not shapes:
             return
-        if partition.order.by_tenant:
+        if partition.reclaims:
+            self._inside_quotas_first(shapes, now_s)
+        elif partition.order.by_tenant:
             self._by_share(shapes, now_s)
         elif len(shapes) == 1 and not partition.displaces:
             self._start_line(shapes[0], now_s)
@@ -84,6 +87,8 @@ class GreedyQueue:
             self.add(job)
         if partition.leftover:
             self.settle(now_s, displaced, freed=True)
+        elif partition.reclaims:
+            self._inside_quotas_first([job.shape for job in displaced], now_s)
         elif not partition.are_out(displaced):
             self._in_order(list(dict.fromkeys(job.shape for job in displaced)), now_s)
 
@@ -130,6 +135,29 @@ class GreedyQueue:
         turns = dict.fromkeys(shape for shape in shapes if shape.line.first is not None)
         while turns:
             shape = min(turns, key=_by_share)
+            gone = len(displaced)
+            head = shape.line.first
+            if head is None or not self._start(head, shape, now_s) or shape.line.first is None:
+                del turns[shape]
+            if len(displaced) > gone:
+                turns.update(self._turned(displaced[gone:]))
+
+    def _inside_quotas_first(self, shapes: list[Shape], now_s: float) -> None:
+        """Start jobs that stay inside their tenant's quota, then those that borrow, each in order.
+
+        Every start and every loan taken back changes who is which.
+        """
+        partition = self.partition
+        displaced = partition.displaced
+        by_tenant = partition.order.by_tenant
+        turns = dict.fromkeys(shape for shape in shapes if shape.line.first is not None)
+
+        def standing(shape: Shape) -> tuple[bool, object]:
+            head = shape.line.first
+            return partition.borrows(shape), _by_share(shape) if by_tenant or head is None else head[:2]
+
+        while turns:
+            shape = min(turns, key=standing)
             gone = len(displaced)
             head = shape.line.first
             if head is None or not self._start(head, shape, now_s) or shape.line.first is None:

@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from sim.job import Job
     from sim.line import Entry
     from sim.partition import Partition
+    from sim.policies import Key
     from sim.tenancy import Account
 
 
 class Strict(Blocking):
     """When the first job of the queue does not fit, everybody waits behind it.
 
-    A tenant at its quota does not hold up the others; inside a tenant the order stays strict.
+    A tenant at its quota does not hold up the others; inside a tenant the order stays strict. With `reclaim`
+    nobody who would borrow holds up a tenant inside its quota.
     """
 
     kind: Literal["strict"] = "strict"
@@ -91,22 +93,38 @@ class StrictQueue:
                     self.add(victim)
 
     def _first_line(self) -> Line | None:
-        """The line of a tenant that is served next: the smallest share, else the head of smallest key."""
+        """The line of a tenant that is served next: the smallest share, else the head of smallest key.
+
+        Where loans are taken back, whoever stays inside its quota comes before all who would borrow.
+        """
         partition = self.partition
         heads = [
             (line.first, line)
             for line in self.lines.values()
             if line.first is not None and partition.allows(line.first[2].shape)
         ]
-        by_share = partition.order.by_tenant
-        first = min(heads, key=lambda head: _by_share(head[0]) if by_share else head[0][:2], default=None)
-        return None if first is None else first[1]
+        standing = _by_share if partition.order.by_tenant else _by_key
+        if partition.reclaims:
+            return min(
+                heads,
+                key=lambda head: (partition.borrows(head[0][2].shape), standing(head[0])),
+                default=_NOBODY,
+            )[1]
+        return min(heads, key=lambda head: standing(head[0]), default=_NOBODY)[1]
 
     def jobs(self) -> Iterator[Job]:
         """Everybody who waits."""
         for line in self.lines.values():
             for _, _, job in line:
                 yield job
+
+
+_NOBODY = (None, None)
+
+
+def _by_key(entry: Entry) -> tuple[Key, int]:
+    """Order of the queue, then of submission."""
+    return entry[:2]
 
 
 def _by_share(entry: Entry) -> tuple[float, int]:

@@ -14,14 +14,18 @@ if TYPE_CHECKING:
     from sim.job import Job
 
 
+REMEMBERED = 16
+"""Numbers that tell places in a level apart; jobs that were displaced often would gather ever more."""
+
+
 class Las(Order):
     """Jobs sink to a lower level as the GPU-seconds they have held pass each threshold.
 
     Inside a level it is first in, first out. It needs no run times: new and short jobs go first because they
     have had little. The two-dimensional form counts GPUs x time. A job sinks at the exact moment it passes a
-    threshold and joins the tail of the next level. Inside a level nobody displaces a running job. Thresholds
-    and the order inside a level follow the Tiresias simulator (Gu et al., NSDI 2019), which however notices
-    some sinking late.
+    threshold and joins the tail of the next level; several of one moment do so in the order of their level.
+    Inside a level nobody displaces a running job. Thresholds and the order inside a level follow the Tiresias
+    simulator (Gu et al., NSDI 2019), which however notices some sinking late.
     """
 
     kind: Literal["las"] = "las"
@@ -41,8 +45,8 @@ class Las(Order):
     def key(self, job: Job) -> Key:
         """Level; inside it those displaced last come first, then the others as they entered."""
         if job.displaced_s > job.entered_s:
-            return (job.level, -job.displaced_s, _joined_s(job))
-        return (job.level, job.entered_s, 0.0)
+            return (job.level, -job.displaced_s, *job.earlier[2:])
+        return (job.level, job.entered_s, *job.above)
 
     def rank(self, job: Job, now_s: float) -> tuple[float, ...]:
         """Inside a level running jobs stand before waiting ones, in the order in which they came to run.
@@ -52,11 +56,11 @@ class Las(Order):
         """
         if job.site is None:
             if job.displaced_s > job.entered_s:
-                return (job.level, -job.displaced_s, _joined_s(job), job.index)
-            return (job.level, job.entered_s, 0.0, job.index)
+                return (job.level, -job.displaced_s, *job.earlier[2:], job.index)
+            return (job.level, job.entered_s, *job.above, job.index)
         if job.entered_s == now_s and job.started_s < now_s:
-            return (job.level, now_s, 0.0, job.index)
-        return (job.level, -math.inf, _joined_s(job), job.index)
+            return (job.level, now_s, *job.above, job.index)
+        return (job.level, -math.inf, *_place(job), job.index)
 
     def changes_after_s(self, job: Job) -> float:
         """Time on its GPUs until the job passes the threshold of its level."""
@@ -65,11 +69,22 @@ class Las(Order):
         return max(0.0, self.thresholds[job.level] - job.attained_gpu_s) / job.gpus
 
     def change(self, job: Job, now_s: float) -> None:
-        """Sink to the tail of the next level."""
+        """Sink to the tail of the next level; of several at one moment, in the order of the level above."""
+        job.above = _place(job)
         job.level += 1
         job.entered_s = now_s
 
 
-def _joined_s(job: Job) -> float:
-    """When the job came to run in its level: by starting there, or by sinking to it while it ran."""
-    return max(job.started_s, job.entered_s)
+def _place(job: Job) -> tuple[float, ...]:
+    """Order of those that run in a level: as they came to run there.
+
+    Of those that came at one moment: first who had waited there, as they waited, then who sank to it. Where
+    that is equal too, what was before decides, as far back as is remembered.
+    """
+    if job.started_s < job.entered_s:
+        place = (job.entered_s, 1, *job.above)
+    elif job.displaced_s > job.entered_s:
+        place = (job.started_s, 0, -job.displaced_s, *job.earlier[2:])
+    else:
+        place = (job.started_s, 0, job.entered_s, *job.above)
+    return place[:REMEMBERED]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.reports import words
+from sim import words
 from sim.reports.facts import Facts, Metric
 from sim.reports.objective import told
 

@@ -15,8 +15,9 @@ import polars as pl
 from rich.console import Console
 from rich.text import Text
 
+from sim import words
 from sim.errors import PlanError
-from sim.reports import figures, html, svg, words
+from sim.reports import figures, html, svg
 from sim.reports.facts import Facts, Metric
 from sim.reports.svg import Markup, element, joined
 from sim.reports.terminal import grid

@@ -15,10 +15,10 @@ import polars as pl
 from rich.console import Console
 from rich.text import Text
 
-from sim import units
+from sim import units, words
 from sim.errors import PlanError
 from sim.log import CAUSES
-from sim.reports import steps, words
+from sim.reports import steps
 from sim.reports.facts import CAUSE_NAMES, Facts
 from sim.reports.terminal import grid
 

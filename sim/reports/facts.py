@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from sim import words
 from sim.log import CAUSES
 from sim.metrics import SIZE_CLASSES, size_class
-from sim.reports import words
 
 if TYPE_CHECKING:
     from sim.results import Results

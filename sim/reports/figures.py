@@ -11,8 +11,9 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 
+from sim import words
 from sim.log import CAUSES
-from sim.reports import steps, svg, words
+from sim.reports import steps, svg
 from sim.reports.facts import CAUSE_MEANINGS, CAUSE_NAMES, Facts
 from sim.reports.svg import Markup, element, joined
 

@@ -12,7 +12,8 @@ from string import Template
 from typing import TYPE_CHECKING, TextIO
 
 from sim import scenario as scenarios
-from sim.reports import figures, words
+from sim import words
+from sim.reports import figures
 from sim.reports.answer import sentences
 from sim.reports.facts import CAUSE_MEANINGS, CAUSE_NAMES, Facts
 from sim.reports.objective import objective_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sim.reports import words
+from sim import words
 
 _SHARES = {"occupancy": "was allocated to jobs", "utilisation": "went into work that was kept"}
 

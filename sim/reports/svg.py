@@ -17,8 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sim import units
-from sim.reports import words
+from sim import units, words
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sim.reports import words
+from sim import words
 from sim.reports.answer import sentences
 from sim.reports.facts import CAUSE_NAMES, Facts, Metric
 from sim.reports.objective import objective_text

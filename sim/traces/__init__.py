@@ -57,7 +57,11 @@ def guess(path: Path) -> str:
     if len(names) == 1:
         return names[0]
     found = f"could be {' or '.join(names)}" if names else "is of no known format"
-    raise refuse(path, f'"{start[:80]}" {found}; name the format, one of\n{_listed()}', line=1)
+    raise refuse(
+        path,
+        f'"{start[:80]}" {found}; name the format, or write the jobs as own CSV; there are\n{_listed()}',
+        line=1,
+    )
 
 
 def _listed() -> str:

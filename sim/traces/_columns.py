@@ -18,7 +18,7 @@ from typing import Literal
 
 import polars as pl
 
-from sim import arrivals
+from sim import arrivals, words
 from sim.errors import SHOWN_FAULTS, Fault, TraceError
 
 Fractions = Literal["refuse", "round_up"]
@@ -30,6 +30,11 @@ MALFORMED = "malformed line"
 NEVER_STARTED = "never started"
 CANCELLED = "cancelled before it started"
 RUNNING = "still running when the log was written, so its duration is not known"
+
+WHOLE_ONLY = (
+    "only whole GPUs can be held: fractions: round_up (in trace check: --fractions round_up) gives "
+    "such a job whole ones and counts it"
+)
 
 EXACT = 2.0**53
 """Whole numbers up to here are exact in a float; a larger count of seconds or GPUs is no count."""
@@ -116,10 +121,10 @@ class Rows:
         if found.height:
             self.found.append(found)
 
-    def note(self, rows: int, message: str) -> None:
-        """Tell the user about a number of rows, if there are any."""
+    def note(self, rows: int, one: str, many: str, message: str) -> None:
+        """Tell the user about a number of rows, if there are any: ``1 job asks for ...``, ``2 jobs ask``."""
         if rows:
-            self.notes.append(f"{rows:,} {message}")
+            self.notes.append(f"{words.count(rows, one, many)} {message}")
 
     def count(self, where: pl.Expr) -> int:
         """How many rows meet a condition."""
@@ -184,7 +189,12 @@ class Rows:
                 f"{name} is local time without a zone: a change to or from summer time shifts jobs by an hour"
             )
         elif without and self.count(known & zone.is_not_null()):
-            self.note(without, f"rows have a {name} without a time zone, others have one: taken as UTC")
+            self.note(
+                without,
+                "row has",
+                "rows have",
+                f"a {name} without a time zone, others have one: taken as UTC",
+            )
 
     def keep(self, **columns: pl.Expr) -> None:
         """Add columns made of others."""
@@ -294,8 +304,8 @@ def read_table(
     unused = [name for name in names if name not in {*required, *optional}]
     fields = [f"unused {place}" if name in unused else name for place, name in enumerate(names)]
     rows = split(path, lines.filter(pl.col("line") > header_line), fields, separator)
-    if unused:
-        rows.notes.append(f"columns not used: {', '.join(unused)}")
+    if any(unused):
+        rows.notes.append(f"columns not used: {', '.join(filter(None, unused))}")
     rows.frame = rows.frame.drop([name for name in fields if name.startswith("unused ")])
     return rows
 
@@ -370,8 +380,8 @@ def finish(
     """
     faults = settle(rows, options)
     if rows.frame.is_empty():
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in rows.left_out.items())
-        raise refuse(rows.path, f"no job is left of {rows.total:,} rows: {reasons}")
+        reasons = ", ".join(f"{reason} ({count:,})" for reason, count in rows.left_out.items())
+        raise refuse(rows.path, f"no job is left of {words.count(rows.total, 'row')}: {reasons}")
     _whole_gpus(rows, options)
     _note_order(rows)
     _tell_ids_apart(rows)
@@ -413,18 +423,17 @@ def _whole_gpus(rows: Rows, options: Options) -> None:
         return
     if options.fractions == "refuse":
         first = partial.row(0, named=True)
-        message = (
-            f"{partial.height:,} of {rows.frame.height:,} jobs ask for part of a GPU (job {first['job_id']}: "
-            f"{first['gpu_fraction']:g}), and only whole GPUs can be held; "
-            "ask for fractions: round_up to give such a job whole GPUs, counted in the report"
-        )
+        of_all = f"of {rows.frame.height:,} jobs"
+        ask = words.count(partial.height, f"{of_all} asks", f"{of_all} ask")
+        message = f"{ask} for part of a GPU (job {first['job_id']}: {first['gpu_fraction']:g}); {WHOLE_ONLY}"
         raise refuse(rows.path, message, line=first["line"], name="gpus")
     asked_h = float((partial["gpu_fraction"] * partial["duration_s"]).sum()) / 3600
     held_h = float((partial["gpus"] * partial["duration_s"]).sum()) / 3600
     rows.note(
         partial.height,
-        "jobs ask for part of a GPU and were rounded up to whole ones: "
-        f"{asked_h:,.0f} GPU hours became {held_h:,.0f}",
+        "job asks for part of a GPU and was",
+        "jobs ask for part of a GPU and were",
+        f"rounded up to whole ones: {words.gpu_hours(asked_h)} became {words.gpu_hours(held_h)}",
     )
 
 
@@ -433,8 +442,9 @@ def _note_order(rows: Rows) -> None:
     earlier = rows.count(pl.col("submit") < pl.col("submit").shift(1))
     rows.note(
         earlier,
-        f"of {rows.frame.height:,} jobs stand below one submitted later: "
-        "sorted by submission, file order breaks ties",
+        f"of {rows.frame.height:,} jobs stands",
+        f"of {rows.frame.height:,} jobs stand",
+        "below one submitted later: sorted by submission, file order breaks ties",
     )
 
 
@@ -445,7 +455,9 @@ def _tell_ids_apart(rows: Rows) -> None:
     place = pl.col("job_id").cum_count().over("job_id")
     rows.note(
         rows.count(place > 1),
-        "jobs repeat the id of another: called id#2, id#3 and so on, in file order",
+        "job repeats",
+        "jobs repeat",
+        "the id of another: called id#2, id#3 and so on, in file order",
     )
     rows.keep(job_id=pl.when(place > 1).then(pl.format("{}#{}", "job_id", place)).otherwise("job_id"))
 

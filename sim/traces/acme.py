@@ -66,7 +66,9 @@ def read(path: Path, options: Options) -> TraceRead:
     between_s = pl.col("end_time") - pl.col("start_time")
     rows.note(
         rows.count((between_s - pl.col("duration")).abs() > 1),
-        "jobs have a duration that is not end - start (Kalos counts the queue in): end - start is used",
+        "job has",
+        "jobs have",
+        "a duration that is not end - start (Kalos counts the queue in): end - start is used",
     )
     rows.keep(duration_s=pl.when(between_s >= 0).then(between_s).otherwise("duration"))
     rows.fault(pl.col("duration_s").is_null(), "duration", pl.lit("is unknown, and so is end - start"))

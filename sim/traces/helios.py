@@ -24,8 +24,8 @@ from sim.traces._columns import (
     wall_clock,
 )
 
-REQUIRED = ("job_id", "vc", "gpu_num", "state", "submit_time", "duration")
-OPTIONAL = ("user", "cpu_num", "node_num", "start_time", "end_time", "queue")
+REQUIRED = ("job_id", "vc", "gpu_num", "submit_time", "duration")
+OPTIONAL = ("user", "state", "cpu_num", "node_num", "start_time", "end_time", "queue")
 SLICE_REQUIRED = ("job_id", "tenant", "submit_time", "num_chips", "duration_s")
 SLICE_OPTIONAL = ("user", "class", "chip_type", "num_nodes", "walltime_limit_s", "final_status")
 
@@ -54,7 +54,8 @@ def _read_original(path: Path, options: Options) -> TraceRead:
     if rows.has("start_time"):
         rows.moment("start_time", unknown=_UNKNOWN, needed=False)
         rows.leave_out(
-            pl.col("start_time").is_null() & (pl.col("duration").str.strip_chars() == ""), NEVER_STARTED
+            pl.col("start_time").is_null() & pl.col("duration").str.strip_chars().is_in(["", "0", *_UNKNOWN]),
+            NEVER_STARTED,
         )
     if rows.has("end_time"):
         rows.moment("end_time", unknown=_UNKNOWN, needed=False)

@@ -11,7 +11,16 @@ from pathlib import Path
 import polars as pl
 
 from sim import units
-from sim.traces._columns import Format, Options, Rows, TraceRead, finish, header_names, read_table
+from sim.traces._columns import (
+    WHOLE_ONLY,
+    Format,
+    Options,
+    Rows,
+    TraceRead,
+    finish,
+    header_names,
+    read_table,
+)
 
 REQUIRED = ("job_id", "submit_s", "duration_s", "gpus")
 OPTIONAL = ("tenant", "priority", "gpu_kind", "nodes", "estimate_s", "cpus", "memory_gib", "kind")
@@ -59,12 +68,11 @@ def _type(rows: Rows, options: Options) -> None:
     rows.fault(pl.col("job_id") == "", "job_id", pl.lit("is empty"))
     rows.number("submit_s")
     rows.number("duration_s")
-    rows.number("gpus", least=1.0 if options.fractions == "refuse" else 0.0)
+    rows.number("gpus")
+    rows.fault(pl.col("gpus") == 0, "gpus", pl.lit("is 0: a job needs part of a GPU at least"))
     if options.fractions == "refuse":
-        message = '"{}" is not a whole number of GPUs; ask for fractions: round_up to hold whole ones'
-        rows.fault(pl.col("gpus") % 1 != 0, "gpus", pl.format(message, "gpus"))
-    else:
-        rows.fault(pl.col("gpus") == 0, "gpus", pl.lit("is 0: a job needs part of a GPU at least"))
+        message = pl.format('"{}" is part of a GPU; {}', "gpus", pl.lit(WHOLE_ONLY))
+        rows.fault(pl.col("gpus") % 1 != 0, "gpus", message)
     for name in ("tenant", "gpu_kind", "kind"):
         if rows.has(name):
             text = pl.col(name).str.strip_chars()

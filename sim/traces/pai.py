@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
+from sim import words
 from sim.traces._columns import (
     BLANK,
     CPU_ONLY,
@@ -117,7 +118,7 @@ def _demand(tasks: Rows, options: Options, jobs: Rows) -> pl.DataFrame:
         tasks.number(name, needed=False)
     settle(tasks, options)
     jobs.notes.extend(
-        f"{count:,} rows of the task table left out: {reason}"
+        f"{words.count(count, 'row')} of the task table left out: {reason}"
         for reason, count in tasks.left_out.items()
         if reason != BLANK
     )

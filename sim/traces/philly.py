@@ -90,7 +90,10 @@ def _read_log(path: Path, options: Options) -> TraceRead:
     rows.frame = rows.frame.join(_attempts(rows, entries), on="line", how="left", maintain_order="left")
     rows.leave_out(pl.col("duration_s").is_null(), ATTEMPT_UNKNOWN)
     rows.note(
-        rows.count(pl.col("attempts") > 1), "jobs were tried more than once: their attempts are one job"
+        rows.count(pl.col("attempts") > 1),
+        "job was",
+        "jobs were",
+        "tried more than once: all attempts are one job",
     )
     return finish(rows, options, format_name="philly", origin=wall_clock)
 
@@ -134,7 +137,8 @@ def _attempts(rows: Rows, entries: list[dict[str, Any]]) -> pl.DataFrame:
     known = pl.DataFrame(times, schema=_ATTEMPT_SCHEMA, orient="row").filter(
         pl.col("line").is_in(rows.frame["line"].implode())
     )
-    rows.note(known.filter(known["start"].is_null()).height, "attempts have no start: they count no time")
+    unknown = known.filter(known["start"].is_null()).height
+    rows.note(unknown, "attempt has", "attempts have", "no start: no time is counted")
     attempts = Rows(rows.path, known.drop_nulls(), known.height)
     attempts.moment("start")
     attempts.moment("end")

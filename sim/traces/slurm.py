@@ -4,16 +4,17 @@
     Submit,Eligible,Start,End,ElapsedRaw,TimelimitRaw,State,ReqTRES,AllocTRES,NNodes
 
 GPUs are ``gres/gpu=N`` in AllocTRES, or in ReqTRES where nothing was allocated; ``gres/gpu:a100=N`` names
-a kind and is not counted again beside the total. ElapsedRaw is in seconds, TimelimitRaw in minutes, wall
-times are local without a zone. A job arrives at Submit, not at Eligible: held and dependent jobs are in the
-queue from Submit on. The account is the tenant. Fields: slurm.schedmd.com/sacct.html.
+a kind and is not counted again beside the total. ElapsedRaw is in seconds, TimelimitRaw in minutes; Elapsed
+and Timelimit, written 1-02:03:04, will do in their place. Wall times are local without a zone. A job arrives
+at Submit, not at Eligible: held and dependent jobs are in the queue from Submit on. The account is the
+tenant. Fields: slurm.schedmd.com/sacct.html.
 """
 
 from pathlib import Path
 
 import polars as pl
 
-from sim import units
+from sim import units, words
 from sim.traces._columns import (
     CANCELLED,
     CPU_ONLY,
@@ -30,8 +31,11 @@ from sim.traces._columns import (
     wall_clock,
 )
 
-REQUIRED = ("submit", "elapsedraw", "state")
+REQUIRED = ("submit", "state")
 OPTIONAL = (
+    "elapsedraw",
+    "elapsed",
+    "timelimit",
     "jobidraw",
     "jobid",
     "user",
@@ -52,6 +56,7 @@ MINUTE_S = 60.0
 
 _UNKNOWN = ("Unknown", "None", "N/A")
 _NO_LIMIT = ("UNLIMITED", "Partition_Limit", "INVALID", *_UNKNOWN)
+_CLOCK = r"^(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)(?:\.\d+)?$"
 _WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT")
 
 
@@ -64,12 +69,14 @@ def read(path: Path, options: Options) -> TraceRead:
     """The GPU jobs of the accounting log; steps and earlier runs of a requeued job are left out."""
     rows = read_table(path, required=REQUIRED, optional=OPTIONAL, separator="|")
     id_column = "jobidraw" if rows.has("jobidraw") else "jobid"
-    if not rows.has(id_column) or not (rows.has("alloctres") or rows.has("reqtres")):
-        raise refuse(
-            path, "needs the columns JobIDRaw and AllocTRES or ReqTRES; add them to --format", line=1
-        )
+    timed = rows.has("elapsedraw") or rows.has("elapsed")
+    if not rows.has(id_column) or not timed or not (rows.has("alloctres") or rows.has("reqtres")):
+        needed = "JobIDRaw, ElapsedRaw, and AllocTRES or ReqTRES"
+        raise refuse(path, f"needs the columns {needed}; add them to --format", line=1)
     rows.keep(job_id=pl.col(id_column), status=pl.col("state").str.extract(r"^\s*(\S+)").str.to_uppercase())
     rows.leave_out(pl.col("job_id").str.contains(".", literal=True), STEP)
+    _count_time(rows, "elapsed", "elapsedraw", 1.0)
+    _count_time(rows, "timelimit", "timelimitraw", MINUTE_S)
     _gpus(rows)
     rows.leave_out(pl.col("gpu_fraction") == 0, CPU_ONLY)
     _times(rows)
@@ -77,6 +84,21 @@ def read(path: Path, options: Options) -> TraceRead:
     _demand(rows)
     rows.notes.append("a job arrives at its Submit time; holds and dependencies (Eligible) count as waiting")
     return finish(rows, options, format_name="slurm", origin=wall_clock)
+
+
+def _count_time(rows: Rows, written: str, counted: str, unit_s: float) -> None:
+    """Where only the written form of a time is there, 1-02:03:04, count it as the raw column would."""
+    if rows.has(counted) or not rows.has(written):
+        return
+    parts = pl.col(written).str.strip_chars().str.extract_groups(_CLOCK).struct
+    days, hours, minutes, seconds = (
+        parts.field(str(place)).cast(pl.Float64, strict=False) for place in range(1, 5)
+    )
+    time_s = days.fill_null(0) * 86_400 + hours.fill_null(0) * 3600 + minutes * 60 + seconds
+    unknown = pl.col(written).str.strip_chars().is_in(["", *_NO_LIMIT])
+    message = pl.format('"{}" is not a time such as 1-02:03:04', pl.col(written).str.slice(0, 40))
+    rows.fault(time_s.is_null() & ~unknown, written, message)
+    rows.keep(**{counted: (time_s / unit_s).floor().cast(pl.Int64).cast(pl.String).fill_null("")})
 
 
 def _gpus(rows: Rows) -> None:
@@ -90,7 +112,10 @@ def _gpus(rows: Rows) -> None:
     rows.keep(gpu_fraction=counted, gpu_kind=pl.coalesce(kind_asked, kind_given), kind_asked=kind_asked)
     by_allocation = rows.count(pl.col("gpu_kind").is_not_null() & pl.col("kind_asked").is_null())
     rows.note(
-        by_allocation, "rows name the GPU kind they got, not one they asked for: it is taken as asked for"
+        by_allocation,
+        "row names",
+        "rows name",
+        "the GPU kind that was given, not one that was asked for: it is taken as asked for",
     )
 
 
@@ -139,7 +164,9 @@ def _keep_last_run(rows: Rows) -> None:
     rows.keep(submit=pl.col("submit").min().over(job), last=last)
     rows.note(
         rows.count(~pl.col("last")),
-        f"earlier runs of requeued jobs ({lost_h.item():,.0f} GPU hours) are left out: the last is the job",
+        "earlier run of a requeued job is",
+        "earlier runs of requeued jobs are",
+        f"left out ({words.gpu_hours(lost_h.item())}): the last is the job",
     )
     rows.leave_out(~pl.col("last"), EARLIER_RUN)
 

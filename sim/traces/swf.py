@@ -1,7 +1,9 @@
 """Standard Workload Format of the Parallel Workloads Archive: 18 columns, ``;`` comments, -1 unknown.
 
 The format counts processors and knows no GPUs, so the user says how many GPUs stand behind one processor.
-The wanted number is taken before the allocated one. Definition: D. Feitelson, "The Standard Workload Format",
+The wanted number is taken before the allocated one. A job that was swapped out has one line as a whole
+(status 0 or 1) and one for each part (2, 3, 4); the definition wants studies of a workload to use the whole
+alone. Definition: D. Feitelson, "The Standard Workload Format",
 www.cs.huji.ac.il/labs/parallel/workload/swf.html.
 """
 
@@ -46,6 +48,9 @@ COLUMNS = (
     "think",
 )
 CANCELLED_STATUS = "5"
+PARTIAL_STATUSES = ("2", "3", "4")
+PARTIAL = "part of a job that is also there as a whole"
+NO_SUBMISSION = "submission time not known"
 _NUMBERS = ("submit", "wait", "run", "allocated", "wanted", "wanted_time")
 NO_PROCESSORS = "number of processors not known"
 NO_DURATION = "run time not known"
@@ -73,6 +78,8 @@ def read(path: Path, options: Options) -> TraceRead:
         rows.number(name, least=-1.0)
     wanted = pl.when(pl.col("wanted") > 0).then("wanted").otherwise("allocated")
     rows.keep(processors=wanted)
+    rows.leave_out(pl.col("status").is_in(PARTIAL_STATUSES), PARTIAL)
+    rows.leave_out(pl.col("submit") < 0, NO_SUBMISSION)
     rows.leave_out((pl.col("status") == CANCELLED_STATUS) & (pl.col("run") <= 0), CANCELLED)
     rows.leave_out(pl.col("processors") < 0, NO_PROCESSORS)
     rows.leave_out(pl.col("processors") == 0, CPU_ONLY)
@@ -91,7 +98,12 @@ def _rows(path: Path) -> tuple[Rows, str | None]:
     longer = fields.str.count_matches(",", literal=True) >= len(COLUMNS)
     first_18 = fields.str.extract(rf"^((?:[^,]*,){{{len(COLUMNS) - 1}}}[^,]*)").fill_null(fields)
     rows = split(path, lines.with_columns(text=first_18), COLUMNS, ",")
-    rows.note(int(longer.sum()), "lines have more than the 18 columns of SWF: the others were not read")
+    rows.note(
+        int(longer.sum()),
+        "line has",
+        "lines have",
+        "more than the 18 columns of SWF: the others were not read",
+    )
     return rows, started[1] if started else None
 
 
@@ -108,7 +120,7 @@ def _name(rows: Rows, gpus_each: float) -> None:
         kind=pl.when(pl.col("queue") != "-1").then(pl.format("queue {}", "queue")),
     )
     rows.notes.append(
-        f"{gpus_each:g} GPUs per processor, as asked; the tenant is the group, the kind the queue"
+        f"GPUs per processor: {gpus_each:g}, as asked; the tenant is the group, the kind the queue"
     )
 
 

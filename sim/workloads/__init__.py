@@ -12,16 +12,34 @@ from sim import arrivals
 from sim.errors import PlanError
 from sim.workloads.jobs import WorkloadJobs
 from sim.workloads.preset import Preset
+from sim.workloads.processes import MOST_JOBS
 from sim.workloads.synthetic import Synthetic
-from sim.workloads.trace import TraceWorkload
+from sim.workloads.trace import TraceFile, TraceWorkload
 
-__all__ = ["WORKLOADS", "Preset", "Synthetic", "TraceWorkload", "Workload", "WorkloadJobs", "generate"]
+__all__ = [
+    "MOST_JOBS",
+    "WORKLOADS",
+    "Preset",
+    "Synthetic",
+    "TraceFile",
+    "TraceWorkload",
+    "Workload",
+    "WorkloadJobs",
+    "generate",
+    "logs",
+]
 
 WORKLOADS: Mapping[str, type[TraceWorkload | Synthetic | Preset]] = MappingProxyType(
     {"trace": TraceWorkload, "synthetic": Synthetic, "preset": Preset}
 )
 
 Workload = Annotated[TraceWorkload | Synthetic | Preset, Field(discriminator="kind")]
+
+
+def logs(workload: Workload) -> list[TraceFile]:
+    """The logs that a workload reads: the one it replays, or those that it draws sizes and durations from."""
+    parts = (workload, *(part for _, part in workload))
+    return [part for part in parts if isinstance(part, TraceFile)]
 
 
 def generate(workloads: Sequence[Workload], seed: int, horizon_s: float | None, folder: Path) -> WorkloadJobs:

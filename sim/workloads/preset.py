@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from sim import arrivals
+from sim import arrivals, words
 from sim.distributions import Floats
 from sim.parts import Part, PositiveSeconds
 from sim.streams import stream
@@ -129,12 +129,15 @@ class Preset(Part):
 
     def _notes(self, asked: Floats) -> tuple[str, ...]:
         notes = [f"Jobs like those of {self._cluster.title}; {self._cluster.published.source}."]
-        if not self._kept.all():
+        if self.max_gpus is not None and not self._kept.all():
             lost = float(self._cluster.shares[~self._kept].sum())
             notes.append(
-                f"Jobs of more than {self.max_gpus} GPUs, {lost:.1%} of those of {self.preset}, do not come."
+                f"Jobs of more than {words.count(self.max_gpus, 'GPU')}, {words.percent(lost)} of those of "
+                f"{self.preset}, do not come."
             )
         parts = int(np.count_nonzero(asked % 1))
         if parts:
-            notes.append(f"{parts:,} of {len(asked):,} jobs ask for part of a GPU and hold whole ones.")
+            of_all = f"of {words.count(len(asked), 'job')}"
+            ask = words.count(parts, f"{of_all} asks", f"{of_all} ask")
+            notes.append(f"{ask} for part of a GPU: whole ones are held.")
         return tuple(notes)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
-from sim import arrivals, traces
+from sim import arrivals, traces, words
 from sim.errors import hint
 from sim.parts import Part, PositiveSeconds, Seconds
 from sim.units import human_duration
@@ -97,7 +97,7 @@ class TraceWorkload(TraceFile):
         if self.until is not None:
             keep(pl.col("submit_s") < self.until, "submitted after the end of the window")
         if self.limit is not None:
-            keep(pl.int_range(pl.len()) < self.limit, f"after the first {self.limit:,} jobs")
+            keep(pl.int_range(pl.len()) < self.limit, f"after the first {words.count(self.limit, 'job')}")
         shown = shown.with_columns((pl.col("submit_s") - self.start) / self.load_factor)
         if horizon_s is not None:
             keep(pl.col("submit_s") < horizon_s, "submitted at or after the horizon")

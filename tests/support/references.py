@@ -106,8 +106,8 @@ def by_rank(jobs: list[Case], gpus: int, rank: Callable[[Case], tuple[float, ...
 def las(jobs: list[Case], gpus: int, thresholds: tuple[float, ...]) -> None:  # noqa: C901  told in one piece
     """Levels by GPU-seconds held, greedy. A level is a list: who runs stands before who waits.
 
-    Who sinks joins the tail of the next level at the exact moment. At the end of each moment those that run
-    move before those that wait, which keeps the order of both.
+    Who sinks joins the tail of the next level at the exact moment; several, in the order of their level. At
+    the end of each moment those that run move before those that wait, which keeps the order of both.
     """
     now_s = 0.0
     levels: list[list[Case]] = [[] for _ in range(len(thresholds) + 1)]
@@ -133,7 +133,7 @@ def las(jobs: list[Case], gpus: int, thresholds: tuple[float, ...]) -> None:  # 
             for job in running
             if job.end_s < 0 and job.level < len(thresholds) and job.had_gpu_s >= thresholds[job.level]
         ]
-        for job in sorted(sinking, key=lambda job: job.row):
+        for job in sinking:
             levels[job.level].remove(job)
             job.level += 1
             levels[job.level].append(job)

@@ -112,6 +112,38 @@ def test_who_is_inside_its_quota_takes_gpus_back_from_the_borrower_who_started_l
     assert stays(log, 1) == [(1, 4), (7, 16)]
 
 
+BORROWING = [{"name": "a", "quota": 2, "borrow": "unlimited"}, {"name": "b", "quota": 2}]
+
+
+@pytest.mark.parametrize("order", ["fifo", "fair_share"])
+def test_a_borrower_who_was_displaced_holds_up_nobody_inside_its_quota(order: str) -> None:
+    """Job 0 borrows all four GPUs and loses them at 1; it then stands first in the queue and does not fit."""
+    table = jobs((0, 10, 4), (1, 4, 1), (2, 4, 1), tenant=["a", "b", "b"])
+    log = play(table, ONE, tenants=BORROWING, reclaim=True, blocking="strict", order=order)
+    assert spans(log) == {0: (0, 15, 1), 1: (1, 5, 0), 2: (2, 6, 0)}
+
+
+@pytest.mark.parametrize("blocking", ["strict", "greedy"])
+@pytest.mark.parametrize("order", ["fifo", "fair_share"])
+def test_freed_gpus_go_to_who_is_inside_its_quota_before_any_borrower(blocking: str, order: str) -> None:
+    """At 10 a waits longer than b, but would borrow; b is inside its quota."""
+    table = jobs((0, 100, 2), (0, 10, 2), (1, 5, 2), (2, 5, 2), tenant=["a", "b", "a", "b"])
+    log = play(table, ONE, tenants=BORROWING, reclaim=True, blocking=blocking, order=order)
+    assert told(log) == [(0, 100), (0, 10), (15, 20), (10, 15)]
+
+
+def test_who_borrows_no_more_has_its_turn_among_those_inside_their_quota() -> None:
+    """At 3 job 1 loses its GPUs to b; a is below its quota then, and its job 3 goes before c's loan."""
+    tenants = [
+        {"name": "a", "quota": 2, "borrow": "unlimited"},
+        {"name": "b", "quota": 1},
+        {"name": "c", "quota": 0, "borrow": "unlimited"},
+    ]
+    table = jobs((0, 50, 1), (0, 50, 2), (1, 5, 1), (2, 5, 1), (3, 50, 1), tenant=["a", "a", "c", "a", "b"])
+    log = play(table, nodes(1, 3), tenants=tenants, reclaim=True)
+    assert [spans(log)[job][0] for job in (4, 3, 2)] == [3, 3, 8]
+
+
 def test_without_reclaim_the_quota_waits_for_the_borrower() -> None:
     tenants = [{"name": "a", "quota": 2, "borrow": "unlimited"}, {"name": "b", "quota": 2}]
     table = jobs((0, 10, 4), (3, 4, 2), tenant=["a", "b"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -126,6 +127,33 @@ def test_a_run_can_be_repeated_from_its_folder(folder: Path, setting: list[str])
     assert (folder / "link" / "run" / "scenario.yaml").read_text("utf-8") == told[0]
 
 
+def test_a_run_with_sizes_and_durations_of_a_log_can_be_repeated_from_its_folder(folder: Path) -> None:
+    (folder / "logs").mkdir()
+    (folder / "logs" / "jobs.csv").write_text(LOG, "utf-8")
+    drawn = "{kind: trace, path: logs/jobs.csv}"
+    text = SCENARIO.replace("{kind: choice, values: [1, 4, 16], weights: [6, 3, 1]}", drawn)
+    (folder / "small.yaml").write_text(text.replace("{kind: exponential, mean: 1 h}", drawn), "utf-8")
+    dcplan("run", "small.yaml", "--out", "far/away/run")
+    dcplan("run", "far/away/run/scenario.yaml", "--out", "again")
+    dcplan("run", "small.yaml", "--out", "set", "--set", f"workloads.0.gpus={drawn}")
+    for file in ("jobs.csv", "summary.json"):
+        assert len({(folder / run / file).read_bytes() for run in ("far/away/run", "again", "set")}) == 1
+    assert "path: ../../../logs/jobs.csv" in (folder / "far/away/run/scenario.yaml").read_text("utf-8")
+    (folder / "logs" / "jobs.csv").unlink()
+    said = dcplan("validate", "far/away/run/scenario.yaml").stderr
+    assert said.count("there is no file logs/jobs.csv yet") == 1
+
+
+def test_settings_lead_to_a_log_from_the_current_folder(folder: Path) -> None:
+    """Whether the path is set alone or in a group of fields; the scenario lies elsewhere."""
+    (folder / "deep").mkdir()
+    (folder / "deep" / "replay.yaml").write_text(REPLAY, "utf-8")
+    settings = {"a": "workloads.0.path=jobs.csv", "b": "workloads.0={kind: trace, path: jobs.csv}"}
+    for run, setting in settings.items():
+        dcplan("run", "deep/replay.yaml", "--out", run, "--set", setting)
+    assert (folder / "a" / "jobs.csv").read_bytes() == (folder / "b" / "jobs.csv").read_bytes()
+
+
 def test_an_absolute_path_stays_in_the_written_scenario(folder: Path) -> None:
     dcplan("run", "replay.yaml", "--set", f"workloads.0.path={folder / 'jobs.csv'}")
     assert f"path: {folder / 'jobs.csv'}" in (folder / "run" / "scenario.yaml").read_text("utf-8")
@@ -196,6 +224,15 @@ def test_every_fault_of_a_scenario_is_told_and_nothing_is_written(folder: Path) 
         (["trace", "check", "small.yaml"], "is of no known format"),
         (["trace", "check", "jobs.csv", "--format", "slrm"], '"slrm" is not a trace format'),
         (["trace", "check", "jobs.csv", "--gpus", "many"], '--gpus "many" is not a number of GPUs'),
+        (["trace", "check", "jobs.csv", "--gpus", "=5"], '--gpus "=5" is not a number of GPUs'),
+        (
+            ["run", "small.yaml", "--out", "jobs.csv/run"],
+            "jobs.csv/run cannot be written: jobs.csv is a file",
+        ),
+        (
+            ["run", "small.yaml", "--set", "workloads.0.arrivals.rate=1e9 per s"],
+            "workloads.0: would submit about 4.32e+13 jobs; at most 20,000,000 can be",
+        ),
         (["trace", "check", "jobs.csv", "--gpus", "0"], '--gpus "0" is not a number of GPUs'),
         (["trace", "check", "jobs.csv", "--gpus", "8", "--fleet", "small.yaml"], "give one of them"),
         (["report", "nothing"], "there is no folder nothing"),
@@ -314,6 +351,26 @@ def test_parts_of_a_gpu_are_rounded_up_only_when_asked(folder: Path) -> None:
     assert "part of a GPU" in dcplan("trace", "check", "jobs.csv", "--fractions", "round_up").stdout
 
 
+def test_one_is_one_job_and_percents_have_a_blank_in_every_report(folder: Path) -> None:
+    rows = ["a,0,7200,1,t,,,", "b,100,60,16,t,other,17,5", "c,200000,60,1,t,,,", "d,200000,0,1,u,,,", ""]
+    rows += ["bad,bad,0,1,u,,,", "e,200001,60,0.5,t,,,", "f,200000,60,1,t,,,"]
+    head = "job_id,submit_s,duration_s,gpus,tenant,gpu_kind,nodes,estimate_s"
+    (folder / "jobs.csv").write_text("\n".join([head, *rows]) + "\n", "utf-8")
+    small = ["--set", "fleet.pools.0.nodes=1", "--set", "fleet.pools.0.gpus_per_node=1"]
+    replay = ["run", "replay.yaml", *small, "--set", "workloads.0.fractions=round_up"]
+    replay += ["--set", "workloads.0.on_fault=skip"]
+    checks = ["trace", "check", "jobs.csv", "--skip-bad-lines", "--fractions", "round_up", "--gpus"]
+    told = [dcplan(*checks, gpus).stdout for gpus in ("1", "8")]
+    told += [
+        dcplan(*replay, "--out", "a").stdout,
+        dcplan(*replay, "--out", "b", "--set", "horizon=1 h").stdout,
+    ]
+    told += [dcplan("compare", "a", "b").stdout, dcplan("explain", "a", "f").stdout]
+    assert "1 job asks for part of a GPU and was rounded up" in told[0].replace("\n", " ")
+    for text in told:
+        assert not re.findall(r"\b1 (?:jobs|rows|GPUs|gaps|times|nodes|lines|runs|others)\b|\d%", text), text
+
+
 def test_many_tenants_are_counted_and_not_all_listed(folder: Path) -> None:
     rows = "".join(f"{n},{n},60,1,tenant-{n}\n" for n in range(30))
     (folder / "jobs.csv").write_text("job_id,submit_s,duration_s,gpus,tenant\n" + rows, "utf-8")
@@ -351,6 +408,7 @@ def test_a_report_of_a_folder_is_that_of_its_run(folder: Path) -> None:
     assert json.loads((folder / "time.json").read_text("utf-8"))["traceEvents"]
     assert "did you mean" in dcplan("report", "run", "--as", "htm", "x", code=2).stderr
     assert "cannot be written" in dcplan("report", "run", "--html", "no/where.html", code=2).stderr
+    assert "the file to write has no name" in dcplan("report", "run", "--html", "", code=2).stderr
 
 
 def test_a_job_is_explained_and_its_causes_add_up() -> None:
@@ -465,6 +523,34 @@ def test_a_full_disk_behind_stdout_is_told() -> None:
             check=False,
         )
     assert (done.returncode, done.stderr) == (2, "the output cannot be written: No space left on device\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"]])
+def test_a_full_disk_behind_the_help_is_told(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        command = [sys.executable, "-m", "sim", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603 - our own command
+    assert (done.returncode, done.stderr) == (2, "the output cannot be written: No space left on device\n")
+
+
+def test_without_a_stdout_the_work_is_done_all_the_same(folder: Path) -> None:
+    command = f"{sys.executable} -m sim run small.yaml >&-"
+    done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S602 - our own command
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert run_folder.read(folder / "run")
+
+
+def test_a_signal_to_stop_ends_with_143_and_nothing_written(folder: Path) -> None:
+    rows = "".join(f"{n},{n},3000000,1,t{n % 7}\n" for n in range(60_000))
+    (folder / "jobs.csv").write_text("job_id,submit_s,duration_s,gpus,tenant\n" + rows, "utf-8")
+    started = process("run", "replay.yaml", "--set", "scheduler.order=srtf", "--replications", "2")
+    assert started.stderr is not None
+    assert "replications are equal" in started.stderr.readline()
+    started.send_signal(signal.SIGTERM)
+    out, err = started.communicate(timeout=60)
+    assert (started.returncode, out, err) == (143, "", "Stopped; nothing was kept.\n")
+    assert not (folder / "run").exists()
 
 
 def test_progress_is_shown_on_a_terminal_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:

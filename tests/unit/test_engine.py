@@ -32,6 +32,24 @@ def test_the_horizon_leaves_jobs_running_and_queued() -> None:
     assert [wait[:3] + wait[8:] for wait in log.waits] == [(1, 1, 15, 1), (2, 2, 15, 1)]
 
 
+def test_what_ends_exactly_at_the_horizon_is_done_and_nothing_starts_then() -> None:
+    log = play(jobs((0, 15, 3), (1, 20, 1), (2, 5, 3), (5, 10, 1)), nodes(1, 5), horizon=15.0)
+    assert sorted(run[:4] for run in log.runs) == [
+        (0, 0, 15, Outcome.DONE),
+        (1, 1, 15, Outcome.CENSORED),
+        (3, 5, 15, Outcome.DONE),
+    ]
+    assert [wait[:3] + wait[8:] for wait in log.waits] == [(2, 2, 15, 1)]
+    late = play(jobs((0.1, 0.2, 4)), ONE, horizon=math.nextafter(0.1 + 0.2, 0.0))
+    assert late.runs[0][3] == Outcome.CENSORED
+
+
+def test_a_limit_reached_exactly_at_the_horizon_ends_the_job() -> None:
+    limits = {"estimates": {"from": "user", "on_overrun": "kill"}}
+    log = play(jobs((0, 20, 4), estimate_s=[15.0]), ONE, horizon=15.0, **limits)
+    assert log.runs[0][1:4] == (0, 15, Outcome.TIMED_OUT)
+
+
 @pytest.mark.parametrize("blocking", ["strict", "greedy", "easy", "conservative"])
 def test_who_still_waits_at_the_horizon_is_told_under_every_blocking_rule(blocking: str) -> None:
     log = play(jobs((0, 20, 4), (1, 10, 4), (2, 10, 2)), ONE, horizon=15.0, blocking=blocking)

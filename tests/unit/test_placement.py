@@ -56,6 +56,19 @@ def test_topology_aware_prefers_one_domain_then_one_rack_then_few() -> None:
     assert rule.find(free, gang(32, local=True)) is None
 
 
+def test_topology_aware_packs_a_narrow_gang_on_the_fullest_node() -> None:
+    rule = PLACEMENT["topology_aware"]()
+    assert rule.find(pool(8, 6, 3, 3, 1), gang(2)) == ((2, 2),)
+    assert rule.find(pool(8, 6, 3, 3, 1, nodes_per_rack=2), gang(4)) == ((1, 4),)
+    assert rule.find(pool(7, 7), gang(8)) is None
+
+
+def test_topology_aware_keeps_whole_domains_free_where_nodes_are_equally_full() -> None:
+    rule = PLACEMENT["topology_aware"]()
+    assert rule.find(pool(8, 8, 8, 8, 4, 8, nodes_per_domain=2), gang(8)) == ((5, 8),)
+    assert rule.find(pool(8, 8, 8, 8, 4, 8, nodes_per_domain=2), gang(2)) == ((4, 2),)
+
+
 def test_a_job_waits_for_its_rack_until_its_patience_ends() -> None:
     # Racks of two nodes of four. Once job 1 has ended, one node is free in each rack; job 3 wants two in one.
     table = jobs((0, 100, 4), (0, 1, 4), (0, 100, 4), (1, 10, 8), (60, 10, 8))

@@ -5,7 +5,8 @@ from types import ModuleType
 
 import pytest
 
-from sim.reports import compare, facts, html, steps, svg, words
+from sim import words
+from sim.reports import compare, facts, html, steps, svg
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 import pytest
@@ -40,6 +41,26 @@ class Failing(Mapping[str, str | bytes]):
 
     def __len__(self) -> int:
         return 1
+
+
+@pytest.fixture
+def anybody() -> Iterator[Path]:
+    """A folder of somebody whom permissions bind, as they do not bind root."""
+    nobody = 65534
+    with TemporaryDirectory() as name:
+        folder = Path(name, "mine")
+        Path(name).chmod(0o755)
+        folder.mkdir()
+        if os.geteuid() != 0:
+            yield folder
+            folder.chmod(0o755)
+            return
+        os.chown(folder, nobody, nobody)
+        os.seteuid(nobody)
+        try:
+            yield folder
+        finally:
+            os.seteuid(0)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -355,10 +376,46 @@ def test_an_earlier_run_comes_back_when_the_new_one_cannot_take_its_place(tmp_pa
     assert list(tmp_path.iterdir()) == [tmp_path / "run"]
 
 
-def test_a_parent_that_is_a_file_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["file/run", "file/deeper/run"])
+def test_a_parent_that_is_a_file_is_told_beforehand(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunFolderError, match="cannot be"):
-        run_folder.write(plain(), tmp_path / "file" / "run")
+    with pytest.raises(RunFolderError, match="run cannot be written: file is a file, not a folder"):
+        run_folder.check(tmp_path / place)
+
+
+@pytest.mark.parametrize("place", ["run", "deeper/run"])
+def test_a_folder_without_permission_is_told_beforehand(anybody: Path, place: str) -> None:
+    anybody.chmod(0o555)
+    with pytest.raises(RunFolderError, match="run cannot be written: Permission denied"):
+        run_folder.check(anybody / place)
+    assert list(anybody.iterdir()) == []
+
+
+def test_a_run_cannot_be_replaced_where_its_parent_is_read_only(anybody: Path) -> None:
+    run_folder.write(plain(), anybody / "run")
+    anybody.chmod(0o555)
+    with pytest.raises(RunFolderError, match="run cannot be written: Permission denied"):
+        run_folder.check(anybody / "run", force=True)
+
+
+def test_a_name_that_no_system_takes_is_told_beforehand(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="cannot be written: File name too long"):
+        run_folder.check(tmp_path / ("x" * 250))
+
+
+@pytest.mark.skipif(not Path("/proc").is_mount(), reason="this system has no /proc")
+def test_a_place_where_nothing_can_be_made_is_told_beforehand() -> None:
+    with pytest.raises(RunFolderError, match="is where a disk begins"):
+        run_folder.check(Path("/proc"))
+    with pytest.raises(RunFolderError, match="cannot be written: No such file or directory"):
+        run_folder.check(Path("/proc/run"))
+
+
+def test_parents_made_for_a_run_that_fails_go_too(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        run_folder.write(plain(), tmp_path / "mine" / "a" / "b" / "run", extra=Failing(KeyboardInterrupt()))
+    assert [file.name for file in tmp_path.rglob("*")] == ["mine"]
 
 
 def test_leftovers_of_a_killed_process_are_no_obstacle(tmp_path: Path) -> None:

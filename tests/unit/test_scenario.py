@@ -462,7 +462,7 @@ def test_workloads_and_tenants_have_names_of_their_own(tmp_path: Path) -> None:
         ("# nothing\n", "chat.yaml:1: the file is empty"),
         ("- a\n", "chat.yaml:1: the file must hold fields (name: value), not a list"),
         ("chat\n", "chat.yaml:1: the file must hold fields (name: value), not a single value"),
-        ("name: a\n---\nname: b\n", "chat.yaml:2: not YAML: but found another document expected a single document in the stream"),
+        ("name: a\n---\nname: b\n", "chat.yaml:2: not YAML: expected a single document in the stream, but found another document"),
         ("name: [a\nseed: 1\n", "chat.yaml:2: not YAML: expected ',' or ']', but got ':' while parsing a flow sequence"),
         ("name: a\n\tseed: 1\n", "chat.yaml:2: not YAML: found character '\\t' that cannot start any token while scanning for the next token"),
         ("name: *who\n", "chat.yaml:1: not YAML: found undefined alias 'who'"),

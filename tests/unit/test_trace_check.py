@@ -65,7 +65,7 @@ def test_an_overload_is_a_warning_for_the_fleet_its_kinds_and_its_virtual_cluste
         "virtual cluster a",
     ]
     assert check.findings[0].severity == "warning"
-    assert overloads[1].explanation.startswith("GPU kind h100 is offered 200% of its 2 GPUs")
+    assert overloads[1].explanation.startswith("GPU kind h100 is offered 200 % of its 2 GPUs")
 
 
 def test_a_day_of_overload_in_a_quiet_log_is_a_note() -> None:
@@ -200,7 +200,7 @@ def test_philly_is_offered_13_per_cent_of_352_nodes_within_seconds() -> None:
     assert time.perf_counter() - began < 5
     assert check.offered_load == pytest.approx(978_078.47 * 3600 / (2816 * check.span_s), rel=1e-6)
     assert check.offered_load == pytest.approx(0.133, abs=0.001)
-    assert check.sentences()[0].startswith("82,247 GPU jobs in 108 d 22 h ask for 978,078 GPU hours")
+    assert check.sentences()[0].startswith("82,247 GPU jobs in 108 d 22 h ask for 978,078 GPU h")
     assert found(check, "gaps").count == 5
     assert found(check, "tenant without a virtual cluster").count == 18
     assert all(finding.severity == "note" for finding in check.findings)

@@ -35,8 +35,10 @@ def message_of(path: Path, format_name: str | None = None) -> str:
         ("a,0,nan,1", ':2: duration_s: "nan" is not a finite number'),
         ("a,0,-inf,1", ':2: duration_s: "-inf" is not a finite number'),
         ("a,0,1e300,1", ':2: duration_s: "1e300" is too large'),
-        ("a,0,1,0", ':2: gpus: "0" is less than 1'),
-        ("a,0,1,2.5", ':2: gpus: "2.5" is not a whole number of GPUs; ask for fractions: round_up'),
+        ("a,0,1,0", ":2: gpus: is 0: a job needs part of a GPU at least"),
+        ("a,0,1,-0.5", ':2: gpus: "-0.5" is negative'),
+        ("a,0,1,0.5", ':2: gpus: "0.5" is part of a GPU; only whole GPUs can be held: fractions: round_up'),
+        ("a,0,1,2.5", ':2: gpus: "2.5" is part of a GPU; only whole GPUs can be held: fractions: round_up'),
         (",0,1,1", ":2: job_id: is empty"),
         ("a,0,1", ":2: has 3 fields where 4 are expected"),
         ("a,0,1,1,1", ":2: has 5 fields where 4 are expected"),
@@ -143,7 +145,7 @@ def test_an_unknown_format_name_is_refused(log: Path) -> None:
 
 def test_a_log_without_gpu_jobs_says_why_none_is_left(log: Path) -> None:
     log.write_text("timestamp,duration,num_gpus,gpu_time,cluster\n2017-10-03 00:00:10,20.0,0,0,v\n")
-    assert message_of(log) == ": no job is left of 1 rows: CPU-only: asks for no GPU 1"
+    assert message_of(log) == ": no job is left of 1 row: CPU-only: asks for no GPU (1)"
 
 
 @pytest.mark.parametrize("bad", ["", "yesterday", "2017-02-30 00:00:00", "2017-10-03"])
@@ -184,8 +186,8 @@ def test_parts_of_a_gpu_in_the_own_csv_are_rounded_up_when_asked_for(log: Path) 
     log.write_text(HEADER + "a,0,3600,0.5\nb,0,3600,2\n")
     read = traces.read(log, fractions="round_up")
     assert read.jobs.select("gpus", "gpu_fraction").rows() == [(1, 0.5), (2, 2.0)]
-    assert (
-        "1 jobs ask for part of a GPU and were rounded up to whole ones: 0 GPU hours became 1" in read.notes
+    assert read.notes == (
+        "1 job asks for part of a GPU and was rounded up to whole ones: 0.5 GPU h became 1 GPU h",
     )
     log.write_text(HEADER + "a,0,3600,0\n")
     with pytest.raises(TraceError, match="a job needs part of a GPU at least"):
@@ -197,7 +199,7 @@ def test_ids_that_repeat_in_a_public_log_are_told_apart(log: Path) -> None:
     log.write_text(header + "7,u,t,c,0,1,,1,5\n7,u,t,c,1,1,,1,5\n")
     read = traces.read(log)
     assert read.jobs["job_id"].to_list() == ["7", "7#2"]
-    assert any("repeat the id of another" in note for note in read.notes)
+    assert any("repeats the id of another" in note for note in read.notes)
 
 
 def test_windows_line_ends_a_byte_order_mark_and_quotes_are_read(log: Path) -> None:
@@ -235,7 +237,7 @@ def test_malformed_rows_of_the_pai_task_table_are_told(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match=r'pai_task_table.csv:2: inst_num: "x" is not a number'):
         traces.read(tmp_path)
     read = traces.read(tmp_path, on_fault="skip")
-    assert "1 rows of the task table left out: malformed line" in read.notes
+    assert "1 row of the task table left out: malformed line" in read.notes
 
 
 @given(

@@ -65,7 +65,7 @@ def test_own_csv_keeps_its_clock_its_optional_columns_and_its_order_of_ties() ->
     )
     assert read.recorded["line"].to_list() == [3, 6, 4, 5]
     assert read.notes == (
-        "1 of 4 jobs stand below one submitted later: sorted by submission, file order breaks ties",
+        "1 of 4 jobs stands below one submitted later: sorted by submission, file order breaks ties",
     )
 
 
@@ -127,7 +127,7 @@ def test_pai_joins_its_tables_and_rounds_each_instance_up() -> None:
         ("j1", 100.0, 170.0, 3, 1.5, "T4"),
     ]
     assert columns(read, "cpus", "memory_bytes")[1] == (6.0 + 3 * 4.0, 10e9 + 3 * 20e9)
-    assert any("1 jobs ask for part of a GPU" in note for note in read.notes)
+    assert any("1 job asks for part of a GPU" in note for note in read.notes)
 
 
 @pytest.mark.parametrize("name", ["pai_job_table.csv", "pai_task_table.csv"])
@@ -138,7 +138,7 @@ def test_either_file_of_pai_stands_for_both(name: str) -> None:
 
 def test_fractions_of_a_gpu_are_refused_with_what_to_ask_for() -> None:
     with pytest.raises(
-        TraceError, match=r"1 of 2 jobs ask for part of a GPU \(job j1: 1.5\).*fractions: round_up"
+        TraceError, match=r"1 of 2 jobs asks for part of a GPU \(job j1: 1.5\).*fractions: round_up"
     ):
         traces.read(SAMPLES / "pai")
 
@@ -169,12 +169,30 @@ def test_swf_needs_gpus_per_processor() -> None:
         traces.read(SAMPLES / "log.swf")
 
 
+def test_swf_counts_a_job_that_was_swapped_out_once(tmp_path: Path) -> None:
+    """By its definition such a job has a line as a whole and one for each part; only the first has a time."""
+    log = tmp_path / "swapped.swf"
+    rest = "-1 -1 4 900 -1 {} 1 1 -1 1 -1 -1 -1"
+    rows = [
+        "1 5 10 300.5 4 " + rest.format(1),
+        "1 5 10 100 4 " + rest.format(2),
+        "1 -1 60 200.5 4 " + rest.format(3),
+    ]
+    log.write_text("\n".join([*rows, "2 -1 0 9 4 " + rest.format(1), "3 7 0 9 4 " + rest.format(0)]) + "\n")
+    read = traces.read(log, gpus_per_processor=1)
+    assert columns(read, "job_id", "submit_s", "duration_s", "gpus") == [("1", 0, 300.5, 4), ("3", 2, 9, 4)]
+    assert read.left_out == {
+        "part of a job that is also there as a whole": 2,
+        "submission time not known": 1,
+    }
+
+
 def test_swf_with_more_columns_is_read_and_noted(tmp_path: Path) -> None:
     log = tmp_path / "wide.swf"
     log.write_text("1 0 10 100 16 -1 -1 16 120 -1 1 3 2 -1 1 -1 -1 -1 7 7 7\n")
     read = traces.read(log, gpus_per_processor=0.125)
     assert read.jobs["gpus"].to_list() == [2]
-    assert "1 lines have more than the 18 columns of SWF: the others were not read" in read.notes
+    assert "1 line has more than the 18 columns of SWF: the others were not read" in read.notes
 
 
 def test_slurm_counts_gpus_once_and_tells_jobs_from_steps() -> None:
@@ -192,6 +210,45 @@ def test_slurm_counts_gpus_once_and_tells_jobs_from_steps() -> None:
     assert sum(read.left_out.values()) == 7
     assert read.left_out["step of a job, not a job"] == 2
     assert read.recorded["status"].to_list() == ["CANCELLED", "COMPLETED", "COMPLETED"]
+
+
+def test_slurm_reads_written_times_arrays_and_parsable_output(tmp_path: Path) -> None:
+    """As of `sacct --parsable` with JobID, Elapsed and Timelimit: every line ends with a bar."""
+    log = tmp_path / "sacct.txt"
+    at = "2024-05-01T10:00:00"
+    tres = "billing=16,cpu=8,gres/gpu:a100=4,gres/gpu=4,mem=64G,node=1"
+    log.write_text(
+        "JobID|Submit|Start|End|Elapsed|Timelimit|State|ReqTRES|AllocTRES|\n"
+        f"12_3|{at}|{at}|2024-05-02T12:03:04|1-02:03:04|2-00:00:00|COMPLETED|{tres}|{tres}|\n"
+        f"12_3.batch|{at}|{at}|2024-05-02T12:03:04|1-02:03:04||COMPLETED||{tres}|\n"
+        f"12_4|{at}|{at}|2024-05-01T10:02:03|02:03|UNLIMITED|OUT_OF_MEMORY|{tres}|{tres}|\n"
+        f"12_5|{at}|{at}|2024-05-01T11:00:00|01:00:00|Partition_Limit|CANCELLED by 1001|{tres}|{tres}|\n"
+        f"12_[6-10]|{at}|Unknown|Unknown|00:00:00|01:00:00|PENDING|{tres}||\n"
+        f"13|{at}|Unknown|{at}|00:00:00|01:00:00|CANCELLED by 1001|{tres}||\n"
+        f"14|{at}|{at}|Unknown|00:05:00|01:00:00|RUNNING|{tres}|{tres}|\n"
+    )
+    read = traces.read(log)
+    assert columns(read, "job_id", "duration_s", "estimate_s", "gpus", "gpu_kind") == [
+        ("12_3", 93_784.0, 172_800.0, 4, "a100"),
+        ("12_4", 123.0, None, 4, "a100"),
+        ("12_5", 3600.0, None, 4, "a100"),
+    ]
+    assert sum(read.left_out.values()) == 4
+    assert not any("columns not used" in note for note in read.notes)
+    log.write_text(log.read_text().replace("02:03|", "two minutes|"))
+    with pytest.raises(TraceError, match=':4: elapsed: "two minutes" is not a time such as 1-02:03:04'):
+        traces.read(log)
+
+
+def test_helios_without_a_state_is_read_and_who_never_started_is_left_out(tmp_path: Path) -> None:
+    log = tmp_path / "cluster_log.csv"
+    log.write_text(
+        "job_id,vc,gpu_num,submit_time,start_time,duration\n"
+        "1,a,8,2020-04-01 00:00:00,2020-04-01 00:01:00,60\n2,a,8,2020-04-01 00:00:00,None,0\n"
+    )
+    read = traces.read(log)
+    assert columns(read, "job_id", "duration_s") == [("1", 60.0)]
+    assert read.left_out == {_columns.NEVER_STARTED: 1}
 
 
 def test_slurm_without_gpu_columns_says_which_to_add(tmp_path: Path) -> None:

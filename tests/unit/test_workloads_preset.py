@@ -42,7 +42,7 @@ def test_jobs_wider_than_the_widest_wanted_do_not_come_and_the_report_says_so() 
     capped = made(max_gpus=8, rate=0.1)
     assert capped.jobs["gpus"].max() == 8
     assert any(
-        note.startswith("Jobs of more than 8 GPUs, 1.1% of those of philly, do not come")
+        note.startswith("Jobs of more than 8 GPUs, 1.1 % of those of philly, do not come")
         for note in capped.notes
     )
     assert not any("do not come" in note for note in made().notes)
