@@ -13,6 +13,7 @@ from sim.errors import Fault, hint, listed, shown
 
 NOUNS = {
     "workloads": "a workload",
+    "preset": "a preset",
     "order": "a queue order",
     "blocking": "a blocking rule",
     "placement": "a placement",
@@ -69,12 +70,16 @@ def faults(errors: Sequence[ErrorDetails], document: Document, model: type[BaseM
 def _clean(error: ErrorDetails, document: Document) -> Location:
     """The location without the marks that pydantic leaves for the members of a union."""
     location: Location = ()
+    marked: Location | None = None
     for position, step in enumerate(error["loc"]):
         holder = document.at(location)
+        if isinstance(holder, dict) and step == holder.get("kind") and marked != location:
+            marked = location
+            continue
         last = position == len(error["loc"]) - 1
         if isinstance(holder, dict) and isinstance(step, str):
             absent = last and error["type"] in {"missing", "extra_forbidden"}
-            if absent or (step in holder and step != holder.get("kind")):
+            if absent or step in holder:
                 location = (*location, step)
         elif isinstance(holder, list) and isinstance(step, int):
             location = (*location, step)

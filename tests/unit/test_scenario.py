@@ -339,6 +339,11 @@ ORDERS = "fifo, sjf, srtf, srsf, las, priority or fair_share"
             "kind: trainning",
             ['19: workloads.0: "trainning" is not a workload; choose trace, synthetic or preset'],
         ),
+        (
+            "workloads:",
+            "workloads:\n  - {kind: preset, preset: phily, rate: 1 per h, count: 5}",
+            ['19: workloads.0.preset: "phily" is not a preset; did you mean "philly"? choose philly, helios, pai, seren or kalos'],
+        ),
         ("- kind: synthetic", "- name: a", ["19: workloads.0: needs a kind; choose trace, synthetic or preset"]),
         (
             "tenant: nlp",
