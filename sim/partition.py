@@ -76,6 +76,9 @@ class Shape:
     """GPUs of the widest part of the gang, there."""
     narrowest: int = 0
     """GPUs of the narrowest part."""
+    straight: bool = False
+    """Whether, there, it asks for one node with enough free GPUs or for wholly free nodes, in the partition's
+    only pool: then how many GPUs are free, and which nodes wholly so, tells why it waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +160,16 @@ class Partition:
         self.reclaims = reclaims
         self.limited = limited
         self.apart = limited or order.by_tenant
+        self.timeless = preempts and order.timeless
+        """Whether waiting jobs carry their rank."""
         self.accounts: dict[str, Account] = {}
         self.shapes: dict[tuple[Request, str | None], Shape] = {}
         self.waiting: dict[int, dict[Shape, None]] = {}
         """Shapes for which somebody waits, by GPUs."""
+        self._crooked = 0
+        """Waiting shapes that are not straight."""
+        self._looks = (0, 0, 0)
+        """Of the only pool, when causes were last accounted: free GPUs, levels, and the wholly free nodes."""
         self._lacking: set[int] = set()
         """Widths for which every shape is known to wait for GPUs alone."""
         self.displaces = preempts or reclaims
@@ -222,6 +231,8 @@ class Partition:
                 relaxed.only_in = pool
                 relaxed.plain = gang.parts == ((gang.gpus, 1),)
                 relaxed.widest, relaxed.narrowest = gang.parts[0][0], gang.parts[-1][0]
+                whole = len(gang.parts) == 1 and relaxed.widest == pool.gpus_per_node
+                relaxed.straight = len(self.pools) == 1 and (relaxed.plain or whole)
         if not self.patience_s:
             return relaxed
         wishing = Shape(request.gpus, tuple(self._options(request, local=True)), owner, relaxed)
@@ -512,11 +523,17 @@ class Partition:
         """The job found no place at this moment and waits from now on."""
         shape = job.shape
         if not shape.waiting:
+            if not self.waiting:
+                self._looks_new()
+            if not shape.straight:
+                self._crooked += 1
             self.waiting.setdefault(shape.gpus, {})[shape] = None
             shape.cause = self.cause(shape)
             shape.since_s = now_s
             if shape.cause != CAPACITY:
                 self._lacking.discard(shape.gpus)
+        if self.timeless:
+            job.rank = self.order.rank(job, now_s)
         shape.waiting += 1
         job.marks = (shape.waited_s, shape.cause, now_s - shape.since_s)
         if shape.relaxed is not None:
@@ -554,6 +571,8 @@ class Partition:
             self.log.waits.append(row)
         shape.waiting -= 1
         if not shape.waiting:
+            if not shape.straight:
+                self._crooked -= 1
             self._note(shape, now_s)
             alike = self.waiting[shape.gpus]
             del alike[shape]
@@ -573,9 +592,11 @@ class Partition:
     def account_causes(self, now_s: float) -> None:
         """Note, after the last change of this moment, for which reason each shape waits from now on.
 
-        Where no pool has as many free GPUs as a width needs, and none had before, nothing can have changed
-        for it.
+        If the pool looks as it did, nothing has changed for anybody. Where no pool has as many free GPUs as a
+        width needs, and none had before, nothing can have changed for it.
         """
+        if not self._crooked and not self._looks_new():
+            return
         most_free, lacking = self.most_free, self._lacking
         for gpus, shapes in self.waiting.items():
             if gpus > most_free:
@@ -590,6 +611,15 @@ class Partition:
                 if cause != shape.cause:
                     self._note(shape, now_s)
                     shape.cause = cause
+
+    def _looks_new(self) -> bool:
+        """Whether the pool differs, in what straight shapes look at, from when this was last asked."""
+        pool = self.pools[0]
+        looks = (pool.free_gpus, pool.levels, pool.buckets[-1])
+        if looks == self._looks:
+            return False
+        self._looks = looks
+        return True
 
     def _note(self, shape: Shape, now_s: float) -> None:
         """Add the time since the last change to the reason that held."""

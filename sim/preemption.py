@@ -73,7 +73,7 @@ def hopeful(partition: Partition, now_s: float) -> list[Shape]:
         ]
     (pool,), ((node, before),), rank = partition.pools, partition.loosened.items(), partition.order.rank
     free = pool.free[node - pool.first_node]
-    weakest = partition.weakest
+    weakest, timeless = partition.weakest, partition.timeless
     room: list[Rank] = []
     found = []
     for alike in waiting:
@@ -87,7 +87,7 @@ def hopeful(partition: Partition, now_s: float) -> list[Shape]:
                     continue
                 narrowest = shape.narrowest or shape.options[0][1].parts[-1][0]
                 if free < narrowest:
-                    own = rank(job, now_s)
+                    own = job.rank if timeless else rank(job, now_s)
                     if own >= weakest:
                         continue
                     room = room or partition.room_on(pool, node, now_s)

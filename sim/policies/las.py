@@ -29,6 +29,7 @@ class Las(Order):
     """
 
     kind: Literal["las"] = "las"
+    timeless: ClassVar[bool] = True
     preemption: ClassVar[Literal["never", "optional", "always"]] = "always"
     sinks: ClassVar[bool] = True
     thresholds: tuple[GpuSeconds, ...] = Field(

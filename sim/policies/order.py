@@ -28,6 +28,8 @@ class Order(Part):
     """Whether tenants are ranked first, and jobs only inside a tenant."""
     sinks: ClassVar[bool] = False
     """Whether the rank of a running job gets worse at known times."""
+    timeless: ClassVar[bool] = False
+    """Whether the rank of a waiting job stays as it is, so that it may be looked up instead of asked for."""
     steady: ClassVar[bool] = True
     """Whether running jobs keep their order among themselves between changes."""
 

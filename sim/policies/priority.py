@@ -18,6 +18,7 @@ class Priority(Order):
     """
 
     kind: Literal["priority"] = "priority"
+    timeless: ClassVar[bool] = True
     preemption: ClassVar[Literal["never", "optional", "always"]] = "optional"
 
     def key(self, job: Job) -> Key:
