@@ -136,6 +136,15 @@ class Partition:
     inside its quota may displace those who borrow, `limited` that tenants have quotas.
     """
 
+    surprised = False
+    """Whether a job has ended at another time than expected since a promise was last made."""
+    overran: Job | None = None
+    """The last job that ended later than expected."""
+    _crooked = 0
+    """Waiting shapes that are not straight."""
+    _looks = (0, 0, 0)
+    """Of the only pool, when causes were last accounted: free GPUs, levels, and the wholly free nodes."""
+
     def __init__(
         self,
         name: str,
@@ -166,10 +175,6 @@ class Partition:
         self.shapes: dict[tuple[Request, str | None], Shape] = {}
         self.waiting: dict[int, dict[Shape, None]] = {}
         """Shapes for which somebody waits, by GPUs."""
-        self._crooked = 0
-        """Waiting shapes that are not straight."""
-        self._looks = (0, 0, 0)
-        """Of the only pool, when causes were last accounted: free GPUs, levels, and the wholly free nodes."""
         self._lacking: set[int] = set()
         """Widths for which every shape is known to wait for GPUs alone."""
         self.displaces = preempts or reclaims
@@ -202,10 +207,6 @@ class Partition:
         """Running jobs whose rank got worse at this moment."""
         self.impatient: list[Job] = []
         """Jobs that began to wait for locality since the engine last looked."""
-        self.surprised = False
-        """Whether a job has ended at another time than expected since a promise was last made."""
-        self.overran: Job | None = None
-        """The last job that ended later than expected."""
         self.patience_s: float = getattr(rule, "patience", 0.0)
 
     # ---- what jobs ask for

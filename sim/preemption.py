@@ -25,13 +25,17 @@ def place(partition: Partition, job: Job, now_s: float, *, known: bool) -> Site 
     if known and not helped(partition, job, now_s):
         return None
     site = partition.find(job) if job.was is None else partition.old_site(job, now_s) or partition.find(job)
-    if site is not None or not partition.allows(job.shape):
+    shape = job.shape
+    if site is not None or not partition.allows(shape):
         return site
-    for pool, gang in job.shape.options:
+    for pool, gang in shape.options:
         victims = _victims(partition, job, pool, gang, now_s)
         if victims:
+            left = victims[0].site[2] if victims[0].site else ()
             for victim in victims:
                 partition.displace(victim, now_s)
+            if shape.plain and len(victims) == 1 == len(left):
+                return pool, gang, ((left[0][0], gang.gpus),)
             return partition.find(job)
     return None
 
@@ -109,7 +113,9 @@ def _victims(partition: Partition, job: Job, pool: Pool, gang: Gang, now_s: floa
     The pool is tried out on and left as it was.
     """
     rule = partition.rule
-    if gang.parts[0] == (gang.gpus, 1) and not (gang.local or gang.needs_host or rule.anywhere):
+    if job.shape.plain or (
+        gang.parts[0] == (gang.gpus, 1) and not (gang.local or gang.needs_host or rule.anywhere)
+    ):
         return _victims_on_one_node(partition, job, pool, now_s)
     room = _Room(pool, gang, anywhere=rule.anywhere)
     tried: list[Job] = []
@@ -140,13 +146,13 @@ def _victims_on_one_node(partition: Partition, job: Job, pool: Pool, now_s: floa
         if site is None or site[0] is not pool or victim.started_s == now_s:
             continue
         tried.append(victim)
-        enough = []
+        enough = {}
         for node, held in site[2]:
             room[node] = after = (room[node] if node in room else free[node - first]) + held
             if after >= gpus:
-                enough.append(node)
+                enough[node] = after
         if enough:
-            return _needed(tried, {node: room[node] for node in enough}, gpus) if len(tried) > 1 else tried
+            return _needed(tried, enough, gpus) if len(tried) > 1 else tried
     return []
 
 
