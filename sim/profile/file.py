@@ -11,8 +11,8 @@ from pydantic import Field, ValidationError
 from sim import document, wording
 from sim.errors import Fault, ProfileError
 from sim.parts import Part
+from sim.perf.operators import Model
 from sim.profile.machine import Machine
-from sim.profile.model import Model
 from sim.profile.rows import (
     CheckpointRow,
     CollectiveRow,
