@@ -44,16 +44,22 @@ CONTENT = {
     "random",
     "sampler",
     "history",
+    "stages",
     "best",
 }
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
     """Put a checkpoint in the place of the last one; PlanError if the disk does not take it."""
+    save(path, {"format": FORMAT, "version": VERSION, **content})
+
+
+def save(path: Path, content: object) -> None:
+    """Write a file of torch whole or not at all, so that it is on the disk when this returns."""
     beside = path.with_name(f".{path.name}.writing")
     try:
         with beside.open("wb") as file:
-            torch.save({"format": FORMAT, "version": VERSION, **content}, file)
+            torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
