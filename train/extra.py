@@ -12,3 +12,11 @@ def require(*packages: str) -> None:
     missing = [name for name in packages or PACKAGES if find_spec(name) is None]
     if missing:
         raise PlanError(f'training needs {" and ".join(missing)}: pip install "dcplan[train]"')
+
+
+def use_threads(threads: int | None) -> None:
+    """Let torch use so many CPU cores, or all if None."""
+    import torch  # noqa: PLC0415 - only when a model is trained
+
+    if threads is not None:
+        torch.set_num_threads(threads)
