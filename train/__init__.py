@@ -1,1 +1,1 @@
-"""Train, measure and describe neural networks with PyTorch; the extra ``train`` brings what it needs."""
+"""Training with PyTorch: recipes to train models, and measurements that calibrate the simulator."""

@@ -81,7 +81,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:  # noqa: ANN401
         """Run the operator and note it, unless it only looks at a tensor in another way."""
         result = func(*args, **(kwargs or {}))
-        read, written = _tensors((args, kwargs)), _tensors(result)
+        read, written = tensors((args, kwargs)), tensors(result)
         if written and not self.paused:
             self._note(func, args, read, written)
         return result
@@ -93,7 +93,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._weights |= {_storage(tensor) for tensor in written}
             self._kept += written
         self._note_width(name, read, written)
-        if name in _NOT_A_KERNEL or _is_view(func, read, written):
+        if name in _NOT_A_KERNEL or is_view(func, read, written):
             return
         self.operators.append(self._operator(name, args, read, activations, written[0]))
 
@@ -236,6 +236,22 @@ def _as_product(
     return None
 
 
+def kind(func: Any, args: tuple[Any, ...]) -> OperatorKind:  # noqa: ANN401 - an operator
+    """The kind of a dispatched operator, be it of the forward or of the backward pass."""
+    name = func._schema.name.removeprefix("aten::").rstrip("_")  # noqa: SLF001 - as above
+    backward = name.endswith("_backward")
+    name = name.removesuffix("_backward")
+    if name == "convolution":
+        weight, groups = (args[2], args[9]) if backward else (args[1], args[8])
+        if groups == 1:
+            return "convolution"
+        return "depthwise_convolution" if weight.shape[1] == 1 else "grouped_convolution"
+    if "attention" in name:
+        return "attention"
+    product = _as_product(name, args, args[0]) if not backward else None
+    return product[0] if product else "activation" if name == "threshold" else _memory_kind(name)
+
+
 def _memory_kind(name: str) -> OperatorKind:
     """The kind of an operator whose time goes into reading and writing."""
     if name == "embedding":
@@ -255,14 +271,15 @@ def _memory_kind(name: str) -> OperatorKind:
     return "copy" if any(word in name for word in _COPY) else "element_wise"
 
 
-def _is_view(func: Any, read: list[Tensor], written: list[Tensor]) -> bool:  # noqa: ANN401 - an operator
+def is_view(func: Any, read: list[Tensor], written: list[Tensor]) -> bool:  # noqa: ANN401 - an operator
     """Whether the result shares its memory with an argument and nothing was written to it."""
     if func._schema.is_mutable:  # noqa: SLF001 - PyTorch has no other name for it
         return False
     return {_storage(tensor) for tensor in written} <= {_storage(tensor) for tensor in read}
 
 
-def _tensors(tree: Any) -> list[Tensor]:  # noqa: ANN401 - arguments of any operator
+def tensors(tree: Any) -> list[Tensor]:  # noqa: ANN401 - arguments of any operator
+    """The tensors anywhere in a tree of arguments or results."""
     return [leaf for leaf in _pytree.tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
 
 

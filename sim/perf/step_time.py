@@ -243,7 +243,7 @@ def _bytes(elements: int, wide: int, step: Step) -> float:
 
 def step_s(logarithms: Floats, todo: Work) -> Floats:
     """Seconds of each step on a device whose parameters are given as natural logarithms, in their order."""
-    return device_and_host_s(logarithms, todo).sum(axis=0)
+    return np.asarray(device_and_host_s(logarithms, todo).sum(axis=0))
 
 
 def device_and_host_s(logarithms: Floats, todo: Work) -> Floats:
