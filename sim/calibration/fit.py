@@ -163,7 +163,9 @@ def setting_of(rows: Sequence[Measured], fitted: Fit, spread: float | None = Non
     )
 
 
-def calibrate(rows: Sequence[Measured], prior: Prior, keys: Sequence[tuple[Key, str]] = ()) -> tuple[Setting, list[LeftOut]]:
+def calibrate(
+    rows: Sequence[Measured], prior: Prior, keys: Sequence[tuple[Key, str]] = ()
+) -> tuple[Setting, list[LeftOut]]:
     """One setting with its errors on networks and batch sizes left out, from which its intervals come."""
     chosen = keys or ((network_of, "one network"), (batch_of, "one batch size"))
     tried = [left_out(rows, prior, key, name) for key, name in chosen if len({key(row) for row in rows}) > 1]

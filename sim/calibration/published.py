@@ -123,7 +123,14 @@ def _row(row: Mapping[str, object]) -> Row:
     gpu = GPUS.get(str(row["gpu"]), str(row["gpu"]).lower())
     catalog.gpu(gpu)
     measured = Measured(Step(model, batch, precision), layout, batch * world / rate)
-    return Row(measured, str(row["source"]), gpu, world, str(row["framework"]).split()[0].partition("-")[0], approximate)
+    return Row(
+        measured,
+        str(row["source"]),
+        gpu,
+        world,
+        str(row["framework"]).split()[0].partition("-")[0],
+        approximate,
+    )
 
 
 def _network(row: Mapping[str, object]) -> tuple[Model, bool]:
@@ -205,6 +212,7 @@ PRECISION_SPREAD = 0.3
 FRAMEWORK_SPREAD = 0.25
 LOADER_SAMPLES_PER_S = 30_000.0
 PCIE_RATE = 12e9
+NODE_GPUS = 8
 ALL_REDUCE_LATENCY_S = 1e-4
 
 
@@ -264,7 +272,7 @@ class Joint:
         slower = 1 + np.exp(at[list(self.waiting)]) * np.log2(self.world)
         whole = _larger(alone * slower, self.reduce_s, overlap)
         batch = np.array([row.measured.step.batch for row in self.rows])
-        return _larger(whole, batch * np.minimum(self.world, 8) / np.exp(at[list(self.loader)]), 4.0)
+        return _larger(whole, batch * np.minimum(self.world, NODE_GPUS) / np.exp(at[list(self.loader)]), 4.0)
 
 
 def joint(rows: Sequence[Row], known: Mapping[tuple[str, Precision, Layout], Setting]) -> Joint:
@@ -315,11 +323,15 @@ def _host(row: Row) -> str:
     return row.gpu.partition("-")[0] + loader
 
 
-def _reference(known: Mapping[tuple[str, Precision, Layout], Setting], layout: Layout) -> tuple[str, Precision, Layout]:
+def _reference(
+    known: Mapping[tuple[str, Precision, Layout], Setting], layout: Layout
+) -> tuple[str, Precision, Layout]:
     return next((key for key in known if key[2] == layout), next(iter(known)))
 
 
-def _moved_to(gpu: str, precision: Precision, reference: tuple[str, Precision, Layout], setting: Setting) -> Floats:
+def _moved_to(
+    gpu: str, precision: Precision, reference: tuple[str, Precision, Layout], setting: Setting
+) -> Floats:
     """The reference's parameters with the rates of another GPU's data sheet in place of its own."""
     at = setting.logarithms.copy()
     own = catalog.gpu(reference[0])
@@ -332,11 +344,15 @@ def _all_reduce_s(row: Row) -> float:
     """Time to add up the gradients at the rate of the data sheet's link."""
     if row.world == 1:
         return 0.0
-    rate = catalog.gpu(row.gpu).scale_up_bandwidth or PCIE_RATE
-    if row.world > 8:  # noqa: PLR2004 - more than one node of eight
-        rate = min(rate, 8 * PCIE_RATE)
+    rate = link_rate(row.gpu, row.world)
     moved = 2 * (row.world - 1) / row.world * 4.0 * row.measured.step.model.parameters
     return ALL_REDUCE_LATENCY_S * math.log2(row.world) + moved / rate
+
+
+def link_rate(gpu: str, world: int) -> float:
+    """Bytes a second between GPUs: the data sheet's scale-up link in a node, the network cards beyond it."""
+    rate = catalog.gpu(gpu).scale_up_bandwidth or PCIE_RATE
+    return rate if world <= NODE_GPUS else min(rate, NODE_GPUS * PCIE_RATE)
 
 
 def _larger(left: Floats, right: Floats, sharpness: float) -> Floats:
@@ -374,4 +390,3 @@ def joint_left_out(data: Joint, keys: Sequence[str], name: str) -> LeftOut:
         width[fold] = NORMAL_80 * np.sqrt(spread**2 + variance[fold])
     rows = tuple(row.measured for row in data.rows)
     return LeftOut(name, rows, predicted, predicted / np.exp(width), predicted * np.exp(width))
-

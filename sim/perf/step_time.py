@@ -277,3 +277,13 @@ def _product_s(value: Floats, todo: Work) -> Floats:
 def _larger(left: Floats, right: Floats, sharpness: float) -> Floats:
     """The larger of two times, rounded off where they are alike: what overlaps never overlaps wholly."""
     return np.asarray((left**sharpness + right**sharpness) ** (1 / sharpness), dtype=np.float64)
+
+
+def parts_s(logarithms: Floats, step: Step) -> dict[str, float]:
+    """Seconds of device time of one step, by kind of product and of traffic."""
+    todo, value = work([step]), np.exp(logarithms)
+    products = np.bincount(todo.kind, todo.count * _product_s(value, todo), len(PRODUCTS))
+    traffic = value[INDEX[f"traffic.{TRAFFIC[0]}"] : INDEX[f"traffic.{TRAFFIC[-1]}"] + 1]
+    moved = todo.traffic_bytes[0] * traffic / value[INDEX["memory_rate"]]
+    named = zip((*PRODUCTS, *TRAFFIC), (*products, *moved), strict=True)
+    return {name: float(time_s) for name, time_s in named if time_s > 0}

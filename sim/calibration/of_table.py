@@ -1,0 +1,142 @@
+"""Devices from a published table, and how wrong the table's rows are predicted when left out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sim.calibration import published
+from sim.calibration.fit import LeftOut, spread_for_coverage
+from sim.calibration.least_squares import Fit
+from sim.calibration.measured import seconds
+from sim.calibration.published import Joint, Row
+from sim.perf.device import Device, Link, Piece, Quality, Range, Setting
+from sim.perf.step_time import INDEX, NAMES, Layout, Precision
+
+Key = tuple[str, Precision, Layout]
+USUAL = "pytorch"
+"""The framework that a fitted device stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableFit:
+    """A whole table as fitted: settings with many networks, and everything else in one fit."""
+
+    references: Mapping[Key, tuple[Setting, list[LeftOut]]]
+    rest: Joint
+    fitted: Fit
+    left_out: tuple[LeftOut, ...]
+    unused: tuple[str, ...]
+
+
+def fit_table(path: Path) -> TableFit:
+    """Fit all rows of a table; PlanError if no GPU in it has many networks."""
+    rows, unused = published.read(path)
+    references = published.references(rows)
+    many = {id(row) for members in published.many_networks(rows).values() for row in members}
+    rest = [row for row in rows if id(row) not in many]
+    data = published.joint(rest, {key: setting for key, (setting, _) in references.items()})
+    fitted = published.fit_joint(data)
+    keys = (
+        ("one row", [str(number) for number in range(len(rest))]),
+        ("one network", [row.measured.name for row in rest]),
+        ("one GPU", [row.gpu for row in rest]),
+    )
+    left_out = tuple(published.joint_left_out(data, kinds, name) for name, kinds in keys)
+    return TableFit(references, data, fitted, left_out, tuple(unused))
+
+
+def devices(found: TableFit, source: str) -> list[Device]:
+    """Every GPU of a table as a fitted device, in the framework most people use."""
+    settings: dict[str, list[Setting]] = {}
+    for (gpu, _, _), (setting, _) in found.references.items():
+        settings.setdefault(gpu, []).append(setting)
+    rows = [row for row in found.rest.rows if row.framework == USUAL]
+    for key in sorted({row.setting for row in rows}):
+        if key not in found.references:
+            settings.setdefault(key[0], []).append(_setting(found, key))
+    return [
+        Device(
+            name=gpu,
+            gpu=gpu,
+            source=source,
+            evidence="fitted to published tables",
+            settings=tuple(own),
+            links=_links([row for row in rows if row.gpu == gpu and row.world > 1]),
+            overlap=1 + float(np.exp(found.fitted.values[found.rest.shifts.names.index("overlap")])),
+        )
+        for gpu, own in sorted(settings.items())
+    ]
+
+
+def _setting(found: TableFit, key: Key) -> Setting:
+    """One setting of a GPU with few networks: the reference's parameters, its own two rates."""
+    data, at = found.rest, found.fitted.values
+    group = next(
+        number for number, members in enumerate(data.members) if data.rows[members[0]].setting == key
+    )
+    places = [place for place in data.members[group] if data.rows[place].framework == USUAL]
+    first = places[0]
+    logarithms = data.bases[group].copy()
+    directions = np.stack([data.compute[first], data.memory[first]])
+    logarithms[[INDEX["compute_rate"], INDEX["memory_rate"]]] += directions @ at
+    covariance = directions @ found.fitted.covariance @ directions.T
+    rows = [data.rows[place].measured for place in places]
+    ratios = seconds(rows) / data.step_s(at)[places]
+    quality = found.left_out[0]
+    misses = np.log(seconds(quality.rows) / quality.predicted_s)
+    return Setting(
+        precision=key[1],
+        layout=key[2],
+        parameters={
+            name: float(f"{value:.5g}") for name, value in zip(NAMES, np.exp(logarithms), strict=True)
+        },
+        uncertain=("compute_rate", "memory_rate"),
+        covariance=tuple(float(f"{value:.3g}") for value in covariance[np.tril_indices(2)]),
+        spread=float(f"{spread_for_coverage(misses, np.zeros(len(misses))):.3g}"),
+        measured=len(rows),
+        quality=tuple(one.quality() for one in found.left_out),
+        residual_deciles=tuple(float(f"{value:.4g}") for value in np.quantile(ratios, np.linspace(0, 1, 11))),
+        batch=_range([row.step.batch for row in rows]),
+        macs=_range([row.step.model.macs for row in rows]),
+        weights=_range([row.step.model.parameters for row in rows]),
+        kinds=tuple(sorted({operator.kind for row in rows for operator in row.step.model.operators})),
+    )
+
+
+def _links(rows: Sequence[Row]) -> tuple[Link, ...]:
+    """All-reduce at the rate of the data sheet for each number of GPUs in the table."""
+    found = []
+    for world in sorted({row.world for row in rows}):
+        row = next(row for row in rows if row.world == world)
+        nodes = max(1, world // published.NODE_GPUS)
+        rate = published.link_rate(row.gpu, world)
+        latency_s = published.ALL_REDUCE_LATENCY_S * float(np.log2(world))
+        found.append(Link(world=world, nodes=nodes, pieces=(Piece(latency_s=latency_s, rate=rate),)))
+    return tuple(found)
+
+
+def _range(values: Sequence[float]) -> Range:
+    return Range(low=float(min(values)), high=float(max(values)))
+
+
+def qualities(found: TableFit) -> list[tuple[str, Quality]]:
+    """Every error figure of a table with what it is of."""
+    told = []
+    for (gpu, precision, layout), (_, tried) in found.references.items():
+        told += [(f"{gpu}, {precision}, {layout}", one.quality()) for one in tried]
+    worlds = np.array([row.world for row in found.rest.rows])
+    for one in found.left_out:
+        told.append(("all other rows", one.quality()))
+        told += [
+            (f"of them on {noun}", part(one, chosen).quality())
+            for noun, chosen in (("one GPU", worlds == 1), ("several GPUs", worlds > 1))
+        ]
+    return told
+
+
+def part(whole: LeftOut, chosen: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> LeftOut:
+    """Some of the predictions."""
+    rows = tuple(row for row, wanted in zip(whole.rows, chosen, strict=True) if wanted)
+    return LeftOut(whole.key, rows, whole.predicted_s[chosen], whole.low_s[chosen], whole.high_s[chosen])
