@@ -64,10 +64,17 @@ def devices(found: TableFit, source: str) -> list[Device]:
             evidence="fitted to published tables",
             settings=tuple(own),
             links=_links([row for row in rows if row.gpu == gpu and row.world > 1]),
+            waiting=_waiting(found, gpu),
             overlap=1 + float(np.exp(found.fitted.values[found.rest.shifts.names.index("overlap")])),
         )
         for gpu, own in sorted(settings.items())
     ]
+
+
+def _waiting(found: TableFit, gpu: str) -> float:
+    """How much longer steps get with each doubling of the GPUs, in the runs of this GPU."""
+    places = [place for place, row in enumerate(found.rest.rows) if row.framework == USUAL and row.gpu == gpu]
+    return float(f"{np.exp(found.fitted.values[found.rest.waiting[places[0]]]):.3g}") if places else 0.0
 
 
 def _setting(found: TableFit, key: Key) -> Setting:

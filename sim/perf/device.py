@@ -175,6 +175,9 @@ class Device(Part):
     overlap: Annotated[float, Field(ge=1)] = Field(
         2.0, description="1: all-reduce after the backward pass; the larger, the more of it hides behind"
     )
+    waiting: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="share by which a step gets longer with each doubling of the devices, as all wait for the last"
+    )
     samples_per_s: Positive | None = Field(
         None, description="of the data path of one node; left out, no limit"
     )
@@ -238,7 +241,8 @@ def training_step(
         link = device.link(world, nodes)
         if link not in device.links:
             outside += (f"all-reduce of {world} devices on {nodes} nodes was not measured",)
-        whole_s = overlapped(alone_s, link.all_reduce_s(4.0 * model.parameters), device.overlap)
+        together_s = alone_s * (1 + device.waiting * math.log2(world))
+        whole_s = overlapped(together_s, link.all_reduce_s(4.0 * model.parameters), device.overlap)
     if device.samples_per_s is not None:
         loading_s = batch * world / nodes / device.samples_per_s
         whole_s = overlapped(whole_s, loading_s, 8.0)
