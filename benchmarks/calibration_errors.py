@@ -1,8 +1,9 @@
 """How wrong the device models are on what they have not seen, as a page.
 
-    python benchmarks/calibration_errors.py --table training_cnn.csv --out docs/calibration-errors.md --devices FOLDER
+    python benchmarks/calibration_errors.py --table training_cnn.csv --devices FOLDER
 
-With ``--devices`` the fitted devices are written too.
+The page goes to docs/calibration-errors.md, or where ``--out`` says; with ``--devices`` the fitted devices
+are written too.
 """
 
 import argparse
@@ -14,10 +15,10 @@ from sim.perf.device import Quality
 
 HEAD = """# How wrong the device models are
 
-Made by `python benchmarks/calibration_errors.py --table training_cnn.csv`. Every figure is of configurations that
-the fit had not seen; intervals come from the errors of other fits still. A network and its near-duplicates (other
-weights, other image size, ported names) are left out together. "A family" leaves out all networks of a design at
-once, which asks how far the model carries to designs nobody measured.
+Made by `python benchmarks/calibration_errors.py --table training_cnn.csv`. Every figure is of
+configurations that the fit had not seen; intervals come from the errors of other fits still. A network and
+its near-duplicates (other weights, other image size, ported names) are left out together. "A family" leaves
+out all networks of a design at once, which asks how far the model carries to designs nobody measured.
 
 | rows | left out at a time | n | MAPE | median | p90 | inside the 80 % interval |
 |---|---|---|---|---|---|---|

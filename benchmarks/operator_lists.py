@@ -1,11 +1,11 @@
-"""Make the operator lists of the catalog: torchvision's classification models, and timm's where it is installed.
+"""Make the operator lists of the catalog: torchvision's classification models, and timm's if installed.
 
     pip install torchvision "timm==0.6.13"
     python benchmarks/operator_lists.py sim/catalog/models
 
-timm (Apache-2.0) is only a tool here: what is stored are shapes. Version 0.6.13 is the one closest to the runs
-of its published benchmark tables. With ``--also-at FILE``, a CSV with columns model and img_size, networks are
-traced at those sizes too. A network that cannot be built is named on stderr and left out.
+timm (Apache-2.0) is only a tool here: what is stored are shapes. Version 0.6.13 is the one closest to the
+runs of its published benchmark tables. With ``--also-at FILE``, a CSV with columns model and img_size,
+networks are traced at those sizes too. A network that cannot be built is named on stderr and left out.
 """
 
 import argparse
@@ -15,11 +15,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 
 from sim.perf.operators import MULTIPLYING, Model, ModelFamily, Operator
 from train.operators import trace
@@ -51,7 +52,7 @@ def of_torchvision() -> Iterator[tuple[str, int, Model]]:
 def of_timm(also: dict[str, set[int]]) -> Iterator[tuple[str, int, Model]]:
     stand_in_for_inplace_abn()
     try:
-        import timm
+        import timm  # noqa: PLC0415 - optional
     except ModuleNotFoundError:
         print("timm is not installed: its models are left out", file=sys.stderr)
         return
@@ -73,7 +74,7 @@ def of_timm(also: dict[str, set[int]]) -> Iterator[tuple[str, int, Model]]:
 
 
 def built(build: Callable[..., nn.Module], *choices: dict[str, object]) -> nn.Module:
-    """A network on meta tensors, with the first options that it knows; on the CPU where making it needs numbers."""
+    """A network on meta tensors, with the first options it knows; made on the CPU where it needs numbers."""
     for device in ("meta", "cpu"):
         for options in choices:
             try:
@@ -100,11 +101,9 @@ class numbers_stay_numbers:  # noqa: N801 - reads as a sentence
 def stand_in_for_inplace_abn() -> None:
     """TResNet asks for a CUDA extension; normalisation and activation have the same shapes."""
 
-    def inplace_abn(
-        x, weight, bias, mean, var, training=True, momentum=0.1, eps=1e-5, activation="", slope=0.01
-    ):
-        x = nn.functional.batch_norm(x, mean, var, weight, bias, training, momentum, eps)
-        return nn.functional.leaky_relu(x, slope) if activation == "leaky_relu" else x
+    def inplace_abn(x: Tensor, *args: Any) -> Tensor:  # noqa: ANN401 - weight, bias, mean, var, training, ...
+        x = nn.functional.batch_norm(x, args[2], args[3], args[0], args[1], *args[4:7])
+        return nn.functional.leaky_relu(x, args[8]) if args[7] == "leaky_relu" else x
 
     package, functions = types.ModuleType("inplace_abn"), types.ModuleType("inplace_abn.functions")
     functions.inplace_abn = functions.inplace_abn_sync = inplace_abn

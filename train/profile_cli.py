@@ -27,7 +27,7 @@ class Listed(click.ParamType):
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Any, ...]:  # noqa: ANN401
+    ) -> tuple[Any, ...]:
         """The parts of the text, each once."""
         words = tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
         if not words:

@@ -1,1 +1,1 @@
-"""From measurements to a device model: fits, their errors on what was left out, and how sure predictions are."""
+"""From measurements to a device model: fits, and their errors on what was left out."""

@@ -47,7 +47,7 @@ def general_prior() -> Prior:
 
 
 def like(setting: Setting, spread: float = 0.2) -> Prior:
-    """What is expected of a device that works like one that is known: its parameters, give or take a little."""
+    """What is expected of a device that works like a known one: its parameters, give or take a little."""
     general = general_prior()
     return Prior(setting.logarithms, np.minimum(general.spread, spread))
 

@@ -43,7 +43,8 @@ def minimise(
 
     ``start`` is the prior's centre, ``spread`` its standard deviation for each parameter (0 fixes one), and
     ``largest`` the upper bounds. ``begin`` is where to look first if not there, and ``slopes_of`` gives the
-    slopes of the residuals where it knows them better than differences do. The noise is estimated anew from the residuals as the fit goes on.
+    slopes of the residuals where it knows them better than differences do. The noise is estimated anew from
+    the residuals as the fit goes on.
     """
     free = np.flatnonzero(spread > 0)
     values, scale, damping = np.minimum(start if begin is None else begin, largest), noise, 1e-2

@@ -14,11 +14,12 @@ _VARIANT = re.compile(
 )
 _SIZE = re.compile(r"[_@]\d{2,3}$")
 _KIN = (
-    "efficientnetv2", "efficientnet", "mobilenet", "mnasnet", "fbnet", "tinynet", "hardcorenas", "lcnet",
-    "resnetv2", "resnest", "resnetrs", "resnext", "res2ne", "regnet", "resmlp", "resnet", "repvgg", "vgg", "convnext",
-    "convmixer", "cspresne", "darknet", "densenet", "dla", "dpn", "hrnet", "nfnet", "nf_re", "vovnet", "xception",
-    "halonet", "botne", "lambda", "coatnet", "coat", "crossvit", "deit", "beit", "cait", "xcit", "levit", "swin", "twins",
-    "mobilevit", "nest", "mixer", "gmlp", "sequencer", "volo", "poolformer", "edgenext", "vit",
+    "efficientnetv2", "efficientnet", "mobilenet", "mnasnet", "fbnet", "tinynet", "hardcorenas",
+    "lcnet", "resnetv2", "resnest", "resnetrs", "resnext", "res2ne", "regnet", "resmlp", "resnet",
+    "repvgg", "vgg", "convnext", "convmixer", "cspresne", "darknet", "densenet", "dla", "dpn",
+    "hrnet", "nfnet", "nf_re", "vovnet", "xception", "halonet", "botne", "lambda", "coatnet",
+    "coat", "crossvit", "deit", "beit", "cait", "xcit", "levit", "swin", "twins", "mobilevit",
+    "nest", "mixer", "gmlp", "sequencer", "volo", "poolformer", "edgenext", "vit",
 )  # fmt: skip
 _MOBILE = ("efficientnet", "mobilenet", "mnasnet", "fbnet", "tinynet", "hardcorenas", "lcnet")
 
@@ -45,14 +46,17 @@ def seconds(rows: Sequence[Measured]) -> Floats:
 
 
 def network_of(row: Measured) -> str:
-    """The network, whatever its training recipe and image size: near-duplicates are one.
+    """The network, whatever its training recipe and image size: near-duplicates are one."""
+    return plain_name(row.name)
 
-    >>> from sim.perf.operators import Model
-    >>> def named(name): return Measured(Step(Model(name=name, parameters=0, input_shape=(), operators=()), 1, "fp32"), "nchw", 1)
-    >>> network_of(named("tf_efficientnet_b0_ns")), network_of(named("swsl_resnext50_32x4d")), network_of(named("resnet18@64"))
+
+def plain_name(name: str) -> str:
+    """The name of a network without its training recipe and image size.
+
+    >>> plain_name("tf_efficientnet_b0_ns"), plain_name("swsl_resnext50_32x4d"), plain_name("resnet18@64")
     ('efficientnet_b0', 'resnext50_32x4d', 'resnet18')
     """
-    return _SIZE.sub("", _VARIANT.sub("", row.name))
+    return _SIZE.sub("", _VARIANT.sub("", name))
 
 
 def family_of(row: Measured) -> str:

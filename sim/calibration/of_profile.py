@@ -66,16 +66,23 @@ def fit_profiles(paths: Sequence[Path], name: str, gpu: str | None = None) -> Pr
     if not usable:
         raise ProfileError(
             str(paths[0]),
-            [Fault(None, "training", f"needs {FEWEST_ROWS} configurations of {FEWEST_NETWORKS} networks or more "
-                                     "in one precision and layout, on one device")],
-        )  # fmt: skip
+            [
+                Fault(
+                    None,
+                    "training",
+                    f"needs {FEWEST_ROWS} configurations of {FEWEST_NETWORKS} networks or more "
+                    "in one precision and layout, on one device",
+                )
+            ],
+        )
     fitted = {kind: calibrate(own, _prior(known, kind[0])) for kind, own in usable.items()}
     links = _links([row for profile in profiles for row in profile.collectives])
     device = Device(
         name=name,
         gpu=known,
-        source=f"dcplan calibrate {' '.join(path.name for path in paths)}; measured by {profiles[0].command or 'dcplan profile'} "
-        f"on {machine.device_name}, fingerprint {machine.fingerprint}",
+        source=f"dcplan calibrate {' '.join(path.name for path in paths)}; measured by "
+        f"{profiles[0].command or 'dcplan profile'} on {machine.device_name}, "
+        f"fingerprint {machine.fingerprint}",
         settings=tuple(setting for setting, _ in fitted.values()),
         links=links,
         samples_per_s=_loading(profiles),
@@ -137,7 +144,7 @@ def _links(rows: Sequence[CollectiveRow]) -> tuple[Link, ...]:
             np.array([row.size_bytes for row in own]),
             np.array([row.median_s or 0.0 for row in own]),
         )
-        if len(own):
+        if own:
             found.append(fit_link(world, sizes, times))
     return tuple(found)
 
@@ -172,7 +179,7 @@ def _line(moved: Floats, times: Floats) -> tuple[Piece, float]:
 
 
 def _overlap(device: Device, profiles: Sequence[Profile]) -> float:
-    """How much of the all-reduce hides, from steps on several devices; the usual value where there are none."""
+    """How much of the all-reduce hides, from steps on several devices; the usual value without any."""
     told = []
     for profile in profiles:
         for row in profile.training:

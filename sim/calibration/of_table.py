@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sim.calibration import published
-from sim.calibration.fit import LeftOut, spread_for_coverage
+from sim.calibration.fit import FOLDS, LeftOut, spread_for_coverage
 from sim.calibration.least_squares import Fit
 from sim.calibration.measured import seconds
 from sim.calibration.published import Joint, Row
@@ -140,7 +140,38 @@ def qualities(found: TableFit) -> list[tuple[str, Quality]]:
             (f"of them on {noun}", part(one, chosen).quality())
             for noun, chosen in (("one GPU", worlds == 1), ("several GPUs", worlds > 1))
         ]
-    return told
+    return [*told, ("scaling to several GPUs", scaling_left_out(found.rest))]
+
+
+def scaling_left_out(data: Joint) -> Quality:
+    """How wrong steps on several GPUs are, from the same run's step on one: each row by a fit without it."""
+    kin = {}
+    for place, row in enumerate(data.rows):
+        if row.world == 1:
+            kin[row.gpu, row.harness, row.measured.step.precision, row.measured.layout, row.measured.name] = (
+                place
+            )
+    pairs = []
+    for place, row in enumerate(data.rows):
+        key = (row.gpu, row.harness, row.measured.step.precision, row.measured.layout, row.measured.name)
+        if row.world > 1 and key in kin:
+            pairs.append((place, kin[key]))
+    many, one = np.array(pairs).T
+    rows = [row.measured for row in data.rows]
+    ratio = seconds([rows[place] for place in many]) / seconds([rows[place] for place in one])
+    guess = np.zeros(len(pairs))
+    whole = published.fit_joint(data).values
+    for fold in range(FOLDS):
+        out = np.arange(len(pairs)) % FOLDS == fold
+        keep = np.ones(len(rows), dtype=bool)
+        keep[many[out]] = False
+        steps = data.step_s(published.fit_joint(data, keep, whole).values)
+        guess[out] = (steps[many] / steps[one])[out]
+    off = np.abs(guess / ratio - 1)
+    return Quality(
+        left_out="one row, given the same run's step on one GPU", n=len(pairs), mape=float(off.mean()),
+        median=float(np.median(off)), p90=float(np.quantile(off, 0.9)), coverage=0.0,
+    )  # fmt: skip
 
 
 def part(whole: LeftOut, chosen: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> LeftOut:

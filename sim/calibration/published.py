@@ -1,8 +1,8 @@
 """Published tables of training throughput: one GPU with many networks, and many GPUs with few.
 
 The GPU with many networks is fitted as a profile is. Its parameters are then what is expected of the others:
-each GPU may differ in its two rates from what its data sheet says relative to the reference, each precision in
-its compute rate, and each framework in both (compilers fuse, so less goes through memory). On several GPUs
+each GPU may differ in its two rates from what its data sheet says relative to the reference, and so may each
+precision, and each framework in each precision (compilers fuse, so less goes through memory). On several GPUs
 there is the all-reduce, behind which the backward pass hides, and the data path of the node, which bounds the
 samples a second. All of that is one fit over all rows, with priors, as most GPUs have two or three rows.
 """
@@ -38,23 +38,39 @@ from sim.perf.device import NORMAL_80, Setting
 from sim.perf.operators import Model, Operator
 from sim.perf.step_time import INDEX, Floats, Layout, Precision, Step, Work, step_s, work
 
-COLUMNS = ("source", "model", "gpu", "num_gpus", "precision", "layout", "framework", "batch_per_gpu", "img_size",
-           "train_img_s", "gmacs", "mactivations", "params_M")  # fmt: skip
+COLUMNS = (
+    "source", "model", "gpu", "num_gpus", "precision", "layout", "framework", "batch_per_gpu", "img_size",
+    "train_img_s", "gmacs", "mactivations", "params_M",
+)  # fmt: skip
 USUAL_BATCH = 128
 MANY = 30
 """Networks on one GPU that make a setting which can be fitted on its own."""
 
 GPUS: Mapping[str, str] = {
-    "RTX3090": "rtx-3090", "V100-16GB": "v100-sxm2-16gb", "V100-32GB": "v100-sxm2-32gb",
-    "A100-40GB": "a100-sxm4-40gb", "A100-80GB": "a100-sxm4-80gb", "A100-80GB-SXM4": "a100-sxm4-80gb",
-    "A100-40GB-PCIe": "a100-pcie-40gb", "A100-80GB-PCIe": "a100-pcie-80gb", "H100-80GB-PCIe": "h100-pcie-80gb",
-    "H100-80GB-SXM5": "h100-sxm5-80gb", "H200-140GB-SXM": "h200-sxm5-141gb", "B200-192GB-SXM5": "b200-sxm-180gb",
-    "GH200-80GB": "gh200-96gb", "GH200-96GB": "gh200-96gb", "RTX-4090": "rtx-4090", "RTX-A6000": "rtx-a6000",
-    "RTX-6000-Ada": "rtx-6000-ada", "Quadro-RTX-8000": "quadro-rtx-8000", "A10": "a10",
-}  # fmt: skip
+    "RTX3090": "rtx-3090",
+    "V100-16GB": "v100-sxm2-16gb",
+    "V100-32GB": "v100-sxm2-32gb",
+    "A100-40GB": "a100-sxm4-40gb",
+    "A100-80GB": "a100-sxm4-80gb",
+    "A100-80GB-SXM4": "a100-sxm4-80gb",
+    "A100-40GB-PCIe": "a100-pcie-40gb",
+    "A100-80GB-PCIe": "a100-pcie-80gb",
+    "H100-80GB-PCIe": "h100-pcie-80gb",
+    "H100-80GB-SXM5": "h100-sxm5-80gb",
+    "H200-140GB-SXM": "h200-sxm5-141gb",
+    "B200-192GB-SXM5": "b200-sxm-180gb",
+    "GH200-80GB": "gh200-96gb",
+    "GH200-96GB": "gh200-96gb",
+    "RTX-4090": "rtx-4090",
+    "RTX-A6000": "rtx-a6000",
+    "RTX-6000-Ada": "rtx-6000-ada",
+    "Quadro-RTX-8000": "quadro-rtx-8000",
+    "A10": "a10",
+}
 """Names of tables and of the catalog; a name of the catalog is taken as it is."""
 PRECISIONS: Mapping[str, Precision] = {
-    "amp-fp16": "fp16", "amp": "fp16", "fp16": "fp16", "bf16": "bf16", "amp-bf16": "bf16", "tf32": "tf32", "fp32": "fp32",
+    "amp-fp16": "fp16", "amp": "fp16", "fp16": "fp16", "bf16": "bf16", "amp-bf16": "bf16",
+    "tf32": "tf32", "fp32": "fp32",
 }  # fmt: skip
 USUAL_SIZES: Mapping[str, int] = {"efficientnet-b0": 224, "efficientnet-b4": 380, "efficientnetv2-s": 300}
 

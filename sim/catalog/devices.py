@@ -15,7 +15,7 @@ from sim.perf.device import Device
 def device(name: str | Path, folder: Path = Path()) -> Device:
     """A fitted device: a name of the catalog, or a YAML file that ``dcplan calibrate`` wrote.
 
-    Relative files start at ``folder``. Raises PlanError with the nearest names, or with the faults of the file.
+    Relative files start at ``folder``. Raises PlanError with the nearest names or the faults of the file.
     """
     if Path(name).suffix in {".yaml", ".yml"}:
         return read(folder / name)

@@ -1,6 +1,6 @@
 """Neural networks that are known by name: their operator lists, made by ``benchmarks/operator_lists.py``.
 
-``models/models.csv`` has a line for each network and image size, ``models/operators.parquet`` their operators.
+``models/models.csv`` has a line for each network and image size, ``models/operators.parquet`` the operators.
 """
 
 import re

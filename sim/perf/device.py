@@ -1,4 +1,4 @@
-"""A device as measurements made it known: what it does in a step, how sure that is, and where it was measured."""
+"""A device as measurements made it known: how long steps take, how sure that is, and where it holds."""
 
 import math
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ class Link(Part):
 
 
 class Memory(Part):
-    """Peak memory of a training step: a fixed part, a multiple of the weights, a multiple of the activations."""
+    """Peak memory of a step: a fixed part, a multiple of the weights, a multiple of the activations."""
 
     fixed_bytes: Annotated[float, Field(ge=0)]
     bytes_per_parameter: Positive
@@ -129,7 +129,7 @@ class Setting(Part):
         return np.log([self.parameters[name] for name in NAMES])
 
     def variance(self, steps: Sequence[Step]) -> Floats:
-        """Variance of the logarithm of each step time: what fits leave over, and what the fit does not know."""
+        """Variance of the logarithm of each step time: what fits leave over, and what they do not know."""
         size = len(self.uncertain)
         triangle = np.zeros((size, size))
         triangle[np.tril_indices(size)] = self.covariance
@@ -176,7 +176,8 @@ class Device(Part):
         2.0, description="1: all-reduce after the backward pass; the larger, the more of it hides behind"
     )
     waiting: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="share by which a step gets longer with each doubling of the devices, as all wait for the last"
+        0.0,
+        description="share by which a step gets longer with each doubling of the devices",
     )
     samples_per_s: Positive | None = Field(
         None, description="of the data path of one node; left out, no limit"
@@ -205,7 +206,7 @@ class Device(Part):
             return exact[0]
         if not found:
             raise PlanError(
-                f'all-reduce of "{self.name}" on {world} devices was not measured; profile it with --world-sizes'
+                f'all-reduce of "{self.name}" on {world} devices was not measured; profile several'
             )
         nearest = min(found, key=lambda link: abs(math.log(link.world / world)))
         return nearest.model_copy(update={"world": world})

@@ -8,8 +8,8 @@ weights), an update of its weights, and a fixed cost. On the device
 - each kernel adds a little.
 
 The host meanwhile launches the kernels; the slower of the two is what a step takes. All parameters are
-positive, so they are fitted as logarithms. What a kind of operator "reads and writes" is counted after what the
-algorithms need (a batch normalisation reads its input twice forward), so a traffic of 1 is the memory's rate.
+positive, so they are fitted as logarithms. What a kind of operator "reads and writes" is counted after what
+the algorithms need (a batch normalisation reads its input twice forward), so a traffic of 1 is its rate.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ MOSTLY_ONE_INPUT: Final = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One number of a device: where a fit starts, how far (as a factor) it may be off, and its largest value."""
+    """One number of a device: where a fit starts, how far off it may be (a factor), its largest value."""
 
     name: str
     start: float
@@ -131,8 +131,8 @@ class Work:
     kernels: Floats
     weights: Floats
 
-    def at_rates(self, compute: Floats, memory: Floats) -> "Work":
-        """The same work for devices that are so many times faster than the one that is asked, step by step."""
+    def at_rates(self, compute: Floats, memory: Floats) -> Work:
+        """The same work for devices that are so many times faster than the one asked, step by step."""
         return replace(
             self,
             flop=self.flop / compute[self.step_of],
@@ -247,7 +247,7 @@ def step_s(logarithms: Floats, todo: Work) -> Floats:
 
 
 def device_and_host_s(logarithms: Floats, todo: Work) -> Floats:
-    """Two rows: the work of a step, by whichever of device and host is slower, and the fixed cost of a step."""
+    """Two rows: the work of a step, by the slower of device and host, and the fixed cost of a step."""
     value = np.exp(logarithms)
     memory_rate = value[INDEX["memory_rate"]]
     device = np.bincount(todo.step_of, todo.count * _product_s(value, todo), todo.steps)

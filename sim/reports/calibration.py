@@ -1,4 +1,4 @@
-"""A calibration as a page: measured against predicted, with intervals, and where the model is good and where not.
+"""A calibration as a page: measured against predicted, and where the model is good and where not.
 
 Every figure is of configurations that the fit behind the prediction had not seen.
 """
@@ -39,9 +39,9 @@ def sentences(found: ProfileFit) -> list[str]:
             quality = one.quality()
             told.append(
                 f"In {_named(kind)}, with {quality.left_out} left out, step times are wrong by "
-                f"{words.percent(quality.mape)} on average and by {words.percent(quality.p90)} or less in nine of "
-                f"ten of {words.count(quality.n, 'configuration')}; {words.percent(quality.coverage)} lie in the "
-                "interval that should hold 80 %."
+                f"{words.percent(quality.mape)} on average and by {words.percent(quality.p90)} or less in "
+                f"nine of ten of {words.count(quality.n, 'configuration')}; "
+                f"{words.percent(quality.coverage)} lie in the interval that should hold 80 %."
             )
         if tried:
             told += _good_and_poor(kind, tried[0])
@@ -99,8 +99,8 @@ def _setting(kind: Kind, tried: LeftOut, found: ProfileFit) -> list[Markup]:
     return [
         captioned(
             f"Predicted against measured, {_named(kind)}",
-            "Each mark is a configuration, predicted by a fit without its network; the bar is the interval that "
-            "should hold 80 %. On the line, prediction and measurement agree.",
+            "Each mark is a configuration, predicted by a fit without its network; the bar is the interval "
+            "that should hold 80 %. On the line, prediction and measurement agree.",
             _scatter(tried),
         ),
         captioned(

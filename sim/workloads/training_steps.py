@@ -46,18 +46,23 @@ class TrainingSteps(Part):
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
         if not has_network(self.model):
-            raise ValueError(f'"{self.model}" is not a network of the catalog; {hint(self.model, network_names())}')
+            raise ValueError(
+                f'"{self.model}" is not a network of the catalog; {hint(self.model, network_names())}'
+            )
         if Path(self.device).suffix not in {".yaml", ".yml"} and self.device not in device_names():
             raise ValueError(f'"{self.device}" is not a fitted device; {hint(self.device, device_names())}')
         return self
 
     def times_s(self, gpus: Counts, folder: Path) -> Floats:
-        """Seconds of jobs with so many GPUs each; raises PlanError for what the device was not measured in."""
-        each = {int(world): self._steps(int(world)) * self.step(int(world), folder).step_s for world in np.unique(gpus)}
+        """Seconds of jobs of so many GPUs each; raises PlanError for what the device was not measured in."""
+        each = {
+            int(world): self._steps(int(world)) * self.step(int(world), folder).step_s
+            for world in np.unique(gpus)
+        }
         return np.array([each[int(world)] for world in gpus])
 
     def notes(self, gpus: Counts, folder: Path) -> tuple[str, ...]:
-        """What a report must say of the step times: their intervals, and where they go beyond measurements."""
+        """What a report must say of step times: their intervals, and where they go beyond measurements."""
         told = []
         for world in np.unique(gpus):
             step = self.step(int(world), folder)

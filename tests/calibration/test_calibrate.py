@@ -139,7 +139,9 @@ def test_all_reduce_times_are_recovered_in_pieces() -> None:
     latency, rate = np.where(sizes < 2**18, 2e-5, 8e-5), np.where(sizes < 2**18, 5e10, 2e11)
     link = of_profile.fit_link(8, sizes, latency + 1.75 * sizes / rate)
     assert len(link.pieces) == 2
-    assert [link.all_reduce_s(size) for size in sizes] == pytest.approx(latency + 1.75 * sizes / rate, rel=0.05)
+    assert [link.all_reduce_s(size) for size in sizes] == pytest.approx(
+        latency + 1.75 * sizes / rate, rel=0.05
+    )
 
 
 def test_the_devices_of_the_catalog_can_be_read() -> None:
@@ -150,6 +152,6 @@ def test_the_devices_of_the_catalog_can_be_read() -> None:
 
 
 def test_a_resnet_on_the_catalogs_devices_takes_what_was_published() -> None:
-    """NVIDIA's figure for ResNet-50 on an A100, 256 images: 2,470 images a second or so, in mixed precision."""
+    """NVIDIA publishes 2,470 images a second or so for ResNet-50 on an A100 in mixed precision."""
     found = training_step(network("resnet50", 224), devices.device("a100-sxm4-80gb"), 256, "fp16")
     assert 256 / found.step_s == pytest.approx(2400, rel=0.2)

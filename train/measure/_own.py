@@ -1,6 +1,5 @@
 """Small models of our own, until `train.models` is here."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
