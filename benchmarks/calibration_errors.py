@@ -46,9 +46,10 @@ def main() -> None:
 
 
 def line(what: str, quality: Quality) -> str:
+    inside = "" if quality.coverage is None else f"{quality.coverage:.0%}"
     return (
         f"| {what} | {quality.left_out} | {quality.n} | {quality.mape:.1%} | {quality.median:.1%} "
-        f"| {quality.p90:.1%} | {quality.coverage:.0%} |"
+        f"| {quality.p90:.1%} | {inside} |"
     )
 
 

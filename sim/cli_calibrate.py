@@ -54,6 +54,7 @@ def _tell(qualities: Sequence[tuple[str, Quality]], *, as_json: bool) -> None:
     shown = Table("of", "left out", "n", "mean error", "median", "90 %", "in the 80 % interval", box=None)
     for what, quality in qualities:
         figures = (f"{value:.1%}" for value in (quality.mape, quality.median, quality.p90))
-        shown.add_row(what, quality.left_out, str(quality.n), *figures, f"{quality.coverage:.0%}")
+        inside = "" if quality.coverage is None else f"{quality.coverage:.0%}"
+        shown.add_row(what, quality.left_out, str(quality.n), *figures, inside)
     with cli_output.stdout() as console:
         console.print(shown)

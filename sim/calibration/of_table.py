@@ -74,7 +74,7 @@ def devices(found: TableFit, source: str) -> list[Device]:
 def _waiting(found: TableFit, gpu: str) -> float:
     """How much longer steps get with each doubling of the GPUs, in the runs of this GPU."""
     places = [place for place, row in enumerate(found.rest.rows) if row.framework == USUAL and row.gpu == gpu]
-    return float(f"{np.exp(found.fitted.values[found.rest.waiting[places[0]]]):.3g}") if places else 0.0
+    return float(f"{np.exp(found.rest.waiting[places[0]] @ found.fitted.values):.3g}") if places else 0.0
 
 
 def _setting(found: TableFit, key: Key) -> Setting:
@@ -170,7 +170,7 @@ def scaling_left_out(data: Joint) -> Quality:
     off = np.abs(guess / ratio - 1)
     return Quality(
         left_out="one row, given the same run's step on one GPU", n=len(pairs), mape=float(off.mean()),
-        median=float(np.median(off)), p90=float(np.quantile(off, 0.9)), coverage=0.0,
+        median=float(np.median(off)), p90=float(np.quantile(off, 0.9)),
     )  # fmt: skip
 
 

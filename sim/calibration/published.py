@@ -226,7 +226,8 @@ def references(rows: Sequence[Row]) -> dict[tuple[str, Precision, Layout], tuple
 GPU_SPREAD = HELD
 PRECISION_SPREAD = 0.3
 FRAMEWORK_SPREAD = 0.25
-LOADER_SAMPLES_PER_S = 30_000.0
+WAITING_SPREAD = 0.7
+LOADER_SAMPLES_PER_S = 60_000.0
 PCIE_RATE = 12e9
 NODE_GPUS = 8
 ALL_REDUCE_LATENCY_S = 1e-4
@@ -255,7 +256,7 @@ class Joint:
     reduce_s: Floats
     world: Floats
     loader: tuple[int, ...]
-    waiting: tuple[int, ...]
+    waiting: Floats
 
     def step_s(self, at: Floats) -> Floats:
         """Seconds of each row's step, for shifts of the joint fit."""
@@ -285,19 +286,22 @@ class Joint:
     def _whole_s(self, at: Floats, alone: Floats) -> Floats:
         """The same with all-reduce, waiting for one another, and the data path of the node."""
         overlap = 1 + math.exp(at[self.shifts.names.index("overlap")])
-        slower = 1 + np.exp(at[list(self.waiting)]) * np.log2(self.world)
+        alike = np.minimum(self.world, NODE_GPUS)
+        slower = 1 + np.exp(self.waiting @ at) * np.log2(alike)
         whole = _larger(alone * slower, self.reduce_s, overlap)
         batch = np.array([row.measured.step.batch for row in self.rows])
-        return _larger(whole, batch * np.minimum(self.world, NODE_GPUS) / np.exp(at[list(self.loader)]), 4.0)
+        return _larger(whole, batch * alike / np.exp(at[list(self.loader)]), 4.0)
 
 
 def joint(rows: Sequence[Row], known: Mapping[tuple[str, Precision, Layout], Setting]) -> Joint:
     """Everything that does not depend on the parameters of the fit over many GPUs."""
     shifts = _shifts(rows)
     place = {name: column for column, name in enumerate(shifts.names)}
-    compute, memory = np.zeros((len(rows), len(place))), np.zeros((len(rows), len(place)))
+    compute, memory, waiting = (np.zeros((len(rows), len(place))) for _ in range(3))
     for number, row in enumerate(rows):
         precision = row.measured.step.precision
+        for cause in _waiting(row):
+            waiting[number, place[cause]] = 1
         for matrix, kind in ((compute, "compute"), (memory, "memory")):
             matrix[number, place[f"{kind} of {row.gpu}"]] = 1
             matrix[number, place[f"{kind} with {row.harness} in {precision}"]] = 1
@@ -314,7 +318,7 @@ def joint(rows: Sequence[Row], known: Mapping[tuple[str, Precision, Layout], Set
         np.array([_all_reduce_s(row) for row in rows]),
         np.array([float(row.world) for row in rows]),
         tuple(place[f"loader of {_host(row)}"] for row in rows),
-        tuple(place[f"waiting with {row.harness}"] for row in rows),
+        waiting,
     )  # fmt: skip
 
 
@@ -326,11 +330,19 @@ def _shifts(rows: Sequence[Row]) -> Shifts:
         for kind in ("compute", "memory"):
             start[f"{kind} with {row.harness} in {precision}"] = (0.0, FRAMEWORK_SPREAD)
             start[f"{kind} in {precision}"] = (0.0, PRECISION_SPREAD)
-        start[f"waiting with {row.harness}"] = (math.log(0.01), 1.0)
+        harness, *causes = _waiting(row)
+        start[harness] = (math.log(0.01), 1.0)
+        start |= dict.fromkeys(causes, (0.0, WAITING_SPREAD))
         start[f"loader of {_host(row)}"] = (math.log(LOADER_SAMPLES_PER_S), 1.0)
     start["overlap"] = (0.0, 0.7)
     centre, width = np.array(list(start.values())).T
     return Shifts(tuple(start), centre, width)
+
+
+def _waiting(row: Row) -> tuple[str, str, str]:
+    """What decides how long the GPUs of a node wait for one another: the code, the precision, the node."""
+    precision = row.measured.step.precision
+    return f"waiting with {row.harness}", f"waiting in {precision}", f"waiting of {_host(row)}"
 
 
 def _host(row: Row) -> str:

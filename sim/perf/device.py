@@ -30,7 +30,12 @@ class Quality(Part):
     mape: float = Field(description="mean of the absolute relative errors")
     median: float
     p90: float
-    coverage: float = Field(ge=0, le=1, description="share inside the interval that should hold 80 %")
+    coverage: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="share inside the interval that should hold 80 %, where there are intervals",
+    )
 
 
 class Range(Part):
@@ -177,7 +182,7 @@ class Device(Part):
     )
     waiting: Annotated[float, Field(ge=0)] = Field(
         0.0,
-        description="share by which a step gets longer with each doubling of the devices",
+        description="share by which a step gets longer with each doubling of the devices of a node",
     )
     samples_per_s: Positive | None = Field(
         None, description="of the data path of one node; left out, no limit"
@@ -242,7 +247,7 @@ def training_step(
         link = device.link(world, nodes)
         if link not in device.links:
             outside += (f"all-reduce of {world} devices on {nodes} nodes was not measured",)
-        together_s = alone_s * (1 + device.waiting * math.log2(world))
+        together_s = alone_s * (1 + device.waiting * math.log2(world / nodes))
         whole_s = overlapped(together_s, link.all_reduce_s(4.0 * model.parameters), device.overlap)
     if device.samples_per_s is not None:
         loading_s = batch * world / nodes / device.samples_per_s

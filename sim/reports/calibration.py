@@ -41,7 +41,7 @@ def sentences(found: ProfileFit) -> list[str]:
                 f"In {_named(kind)}, with {quality.left_out} left out, step times are wrong by "
                 f"{words.percent(quality.mape)} on average and by {words.percent(quality.p90)} or less in "
                 f"nine of ten of {words.count(quality.n, 'configuration')}; "
-                f"{words.percent(quality.coverage)} lie in the interval that should hold 80 %."
+                f"{words.percent(float(one.inside.mean()))} lie in the interval that should hold 80 %."
             )
         if tried:
             told += _good_and_poor(kind, tried[0])

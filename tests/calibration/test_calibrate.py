@@ -32,6 +32,7 @@ def test_networks_left_out_of_a_known_device_are_predicted(fitted: of_profile.Pr
     by_network, by_batch = fitted.device.settings[0].quality
     assert by_network.mape < 0.05
     assert by_batch.mape < 0.05
+    assert by_network.coverage is not None
     assert by_network.coverage > 0.7
 
 
