@@ -31,6 +31,11 @@ def profiles(
         for setting in found.device.settings
         for quality in setting.quality
     ]
+    named += [
+        (f"peak memory, {setting.precision} {setting.layout}", setting.peak_memory.quality)
+        for setting in found.device.settings
+        if setting.peak_memory is not None and setting.peak_memory.quality is not None
+    ]
     _tell(named, as_json=as_json)
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from sim.calibration.least_squares import Floats, minimise
-from sim.calibration.measured import Measured
-from sim.perf.device import Memory, written_bytes
+from sim.calibration.measured import Measured, network_of
+from sim.perf.device import Memory, Quality, written_bytes
 
 FEWEST = 6
 START = np.log([1e8, 16.0, 1.0])
@@ -18,6 +18,30 @@ def fit_memory(rows: Sequence[Measured]) -> Memory | None:
     told = [row for row in rows if row.peak_memory_bytes]
     if len(told) < FEWEST:
         return None
+    found = _fit(told)
+    kinds = np.array([network_of(row) for row in told])
+    off = np.zeros(len(told))
+    for kind in np.unique(kinds):
+        out = kinds == kind
+        known = [row for row, leave in zip(told, out, strict=True) if not leave]
+        if known:
+            off[out] = [
+                _fit(known).peak_bytes(row.step) / (row.peak_memory_bytes or 1.0) - 1
+                for row, leave in zip(told, out, strict=True)
+                if leave
+            ]
+    size = np.abs(off)
+    quality = Quality(
+        left_out="one network",
+        n=len(told),
+        mape=float(f"{size.mean():.4g}"),
+        median=float(f"{np.median(size):.4g}"),
+        p90=float(f"{np.quantile(size, 0.9):.4g}"),
+    )
+    return found.model_copy(update={"quality": quality})
+
+
+def _fit(told: Sequence[Measured]) -> Memory:
     parts = np.array([[1.0, row.step.model.parameters, written_bytes(row.step)] for row in told])
     measured = np.log([row.peak_memory_bytes or 1.0 for row in told])
 

@@ -127,14 +127,15 @@ def read(path: Path) -> tuple[list[Row], list[str]]:
 
 
 def _row(row: Mapping[str, object]) -> Row:
-    rate = row["train_img_s"]
-    if not isinstance(rate, int | float) or not math.isfinite(rate) or rate <= 0:
-        raise PlanError(f"train_img_s is {rate}, not a positive number")
+    rate = _number(row["train_img_s"])
+    if rate is None:
+        raise PlanError(f"train_img_s is {row['train_img_s']}, not a positive number")
     precision = PRECISIONS.get(str(row["precision"]))
     if precision is None:
         raise PlanError(f'precision "{row["precision"]}" is none of {", ".join(PRECISIONS)}')
     model, approximate = _network(row)
-    batch, world = int(row["batch_per_gpu"] or USUAL_BATCH), int(row["num_gpus"] or 1)  # type: ignore[call-overload]
+    batch = int(_number(row["batch_per_gpu"]) or USUAL_BATCH)
+    world = int(_number(row["num_gpus"]) or 1)
     layout: Layout = "nhwc" if row["layout"] == "nhwc" else "nchw"
     gpu = GPUS.get(str(row["gpu"]), str(row["gpu"]).lower())
     catalog.gpu(gpu)
@@ -152,15 +153,25 @@ def _row(row: Mapping[str, object]) -> Row:
 def _network(row: Mapping[str, object]) -> tuple[Model, bool]:
     """The network of a row: by name or, where the name is not known, the one most like its figures."""
     name = str(row["model"])
-    size = int(row["img_size"] or USUAL_SIZES.get(name, 224))  # type: ignore[call-overload]
+    size = int(_number(row["img_size"]) or USUAL_SIZES.get(name, 224))
     if has_network(name):
         return _named(name, size), False
-    figures = [row[column] for column in ("gmacs", "mactivations", "params_M")]
-    if any(figure is None for figure in figures):
+    figures = [_number(row[column]) for column in ("gmacs", "mactivations", "params_M")]
+    gmacs, activations, parameters = figures
+    if gmacs is None or activations is None or parameters is None:
         raise UnknownNetworkError(
             f'"{name}" is not a network of the catalog, and gmacs, mactivations, params_M are not all given'
         )
-    return _alike(name, *(float(figure) for figure in figures)), True  # type: ignore[arg-type]
+    return _alike(name, gmacs, activations, parameters), True
+
+
+def _number(value: object) -> float | None:
+    """A positive number, or None for anything else that a table may hold."""
+    try:
+        number = float(str(value))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number > 0 else None
 
 
 @cache

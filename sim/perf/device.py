@@ -88,6 +88,7 @@ class Memory(Part):
     spread: Annotated[float, Field(ge=0)] = Field(
         description="standard deviation of the logarithm of the error"
     )
+    quality: Quality | None = Field(None, description="of networks left out")
 
     def peak_bytes(self, step: Step) -> float:
         """The most memory that a step needs."""

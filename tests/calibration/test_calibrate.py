@@ -68,6 +68,8 @@ def test_more_work_never_takes_less_time(fitted: of_profile.ProfileFit) -> None:
 def test_peak_memory_is_predicted(fitted: of_profile.ProfileFit) -> None:
     memory = fitted.device.settings[0].peak_memory
     assert memory is not None
+    assert memory.quality is not None
+    assert memory.quality.mape < 0.1
     model = network("resnet101")
     exact = 5e8 + 16 * model.parameters + 3.0 * 16 * model.activation_elements * 4
     assert memory.peak_bytes(Step(model, 16, "fp32")) == pytest.approx(exact, rel=0.1)
