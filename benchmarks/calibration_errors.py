@@ -20,7 +20,9 @@ configurations that the fit had not seen; intervals come from the errors of othe
 its near-duplicates (other weights, other image size, ported names) are left out together. "A family" leaves
 out all networks of a design at once, which asks how far the model carries to designs nobody measured.
 
-| rows | left out at a time | n | MAPE | median | p90 | inside the 80 % interval |
+"""
+
+COLUMNS = """| rows | left out at a time | n | MAPE | median | p90 | inside the 80 % interval |
 |---|---|---|---|---|---|---|
 """
 
@@ -30,10 +32,15 @@ def main() -> None:
     arguments.add_argument("--table", type=Path, required=True)
     arguments.add_argument("--out", type=Path, default=Path("docs/calibration-errors.md"))
     arguments.add_argument("--devices", type=Path)
+    arguments.add_argument("--against", type=Path, help="another table: how wrong is the fit about its rows?")
     wanted = arguments.parse_args()
     found = of_table.fit_table(wanted.table)
+    if wanted.against:
+        print(COLUMNS, end="")
+        print("\n".join(line(what, quality) for what, quality in of_table.against(found, wanted.against)))
+        return
     lines = [line(what, quality) for what, quality in of_table.qualities(found)]
-    text = HEAD + "\n".join(lines) + "\n"
+    text = HEAD + COLUMNS + "\n".join(lines) + "\n"
     if found.unused:
         text += f"\nRows that could not be used: {len(found.unused)}.\n"
     wanted.out.write_text(text, "utf-8")

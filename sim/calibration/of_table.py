@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from sim.calibration import published
-from sim.calibration.fit import FOLDS, LeftOut, spread_for_coverage
+from sim.calibration.fit import FOLDS, LeftOut, fit, setting_of, spread_for_coverage
 from sim.calibration.least_squares import Fit
 from sim.calibration.measured import seconds
 from sim.calibration.published import Joint, Row
-from sim.perf.device import Device, Link, Piece, Quality, Range, Setting
-from sim.perf.step_time import INDEX, NAMES, Layout, Precision
+from sim.perf.device import NORMAL_80, Device, Link, Piece, Quality, Range, Setting
+from sim.perf.step_time import INDEX, NAMES, Layout, Precision, step_s, work
 
 Key = tuple[str, Precision, Layout]
 USUAL = "pytorch"
@@ -91,8 +91,6 @@ def _setting(found: TableFit, key: Key) -> Setting:
     covariance = directions @ found.fitted.covariance @ directions.T
     rows = [data.rows[place].measured for place in places]
     ratios = seconds(rows) / data.step_s(at)[places]
-    quality = found.left_out[0]
-    misses = np.log(seconds(quality.rows) / quality.predicted_s)
     return Setting(
         precision=key[1],
         layout=key[2],
@@ -101,7 +99,7 @@ def _setting(found: TableFit, key: Key) -> Setting:
         },
         uncertain=("compute_rate", "memory_rate"),
         covariance=tuple(float(f"{value:.3g}") for value in covariance[np.tril_indices(2)]),
-        spread=float(f"{spread_for_coverage(misses, np.zeros(len(misses))):.3g}"),
+        spread=float(f"{_setting_spread(found):.3g}"),
         measured=len(rows),
         quality=tuple(one.quality() for one in found.left_out),
         residual_deciles=tuple(float(f"{value:.4g}") for value in np.quantile(ratios, np.linspace(0, 1, 11))),
@@ -133,6 +131,9 @@ def qualities(found: TableFit) -> list[tuple[str, Quality]]:
     told = []
     for (gpu, precision, layout), (_, tried) in found.references.items():
         told += [(f"{gpu}, {precision}, {layout}", one.quality()) for one in tried]
+        told.append(
+            (f"{gpu}, {precision}, {layout}", beyond_convolutions(tried[0], gpu, precision).quality())
+        )
     worlds = np.array([row.world for row in found.rest.rows])
     for one in found.left_out:
         told.append(("all other rows", one.quality()))
@@ -141,6 +142,65 @@ def qualities(found: TableFit) -> list[tuple[str, Quality]]:
             for noun, chosen in (("one GPU", worlds == 1), ("several GPUs", worlds > 1))
         ]
     return [*told, ("scaling to several GPUs", scaling_left_out(found.rest))]
+
+
+def against(found: TableFit, path: Path) -> list[tuple[str, Quality]]:
+    """How wrong the fit of one table is about the rows of another, by the kinds of rows there are."""
+    rows, _ = published.read(path)
+    many = published.references_of(rows)
+    told = []
+    for key, members in many.items():
+        if key in found.references:
+            setting = found.references[key][0]
+            measured = tuple(row.measured for row in members)
+            steps = [row.step for row in measured]
+            predicted = step_s(setting.logarithms, work(steps))
+            factor = np.exp(NORMAL_80 * np.sqrt(setting.variance(steps)))
+            one = LeftOut("this table", measured, predicted, predicted / factor, predicted * factor)
+            told.append((", ".join(key), one.quality()))
+    used = {id(row) for key, members in many.items() if key in found.references for row in members}
+    rest = [row for row in rows if id(row) not in used]
+    if not rest:
+        return told
+    known = {key: setting for key, (setting, _) in found.references.items()}
+    data = published.joint([*found.rest.rows, *rest], known)
+    keep = np.arange(len(data.rows)) < len(found.rest.rows)
+    fitted = published.fit_joint(data, keep)
+    slopes = data.slopes(fitted.values)
+    spread = _setting_spread(found)
+    width = NORMAL_80 * np.sqrt(spread**2 + np.einsum("ij,jk,ik->i", slopes, fitted.covariance, slopes))
+    predicted = data.step_s(fitted.values)
+    whole = LeftOut(
+        "this table", tuple(row.measured for row in data.rows), predicted,
+        predicted / np.exp(width), predicted * np.exp(width),
+    )  # fmt: skip
+    worlds = np.array([row.world for row in data.rows])
+    for noun, chosen in (
+        ("all other rows", ~keep),
+        ("on one GPU", ~keep & (worlds == 1)),
+        ("on several GPUs", ~keep & (worlds > 1)),
+    ):
+        if chosen.any():
+            told.append((noun, part(whole, chosen).quality()))
+    return told
+
+
+def _setting_spread(found: TableFit) -> float:
+    """Spread of single rows left out of the fit over many GPUs."""
+    one = found.left_out[0]
+    misses = np.log(seconds(one.rows) / one.predicted_s)
+    return spread_for_coverage(misses, np.zeros(len(misses)))
+
+
+def beyond_convolutions(tried: LeftOut, gpu: str, precision: Precision) -> LeftOut:
+    """Transformers, hybrids and perceptrons as a fit of CNNs alone predicts them: how far it carries."""
+    known = [row for row in tried.rows if row.step.model.family == "cnn"]
+    unseen = tuple(row for row in tried.rows if row.step.model.family != "cnn")
+    setting = setting_of(known, fit(known, published.prior_for(gpu, precision)))
+    steps = [row.step for row in unseen]
+    predicted = step_s(setting.logarithms, work(steps))
+    factor = np.exp(NORMAL_80 * np.sqrt(setting.variance(steps)))
+    return LeftOut("everything but CNNs", unseen, predicted, predicted / factor, predicted * factor)
 
 
 def scaling_left_out(data: Joint) -> Quality:

@@ -97,8 +97,8 @@ class Row:
         return self.gpu, self.measured.step.precision, self.measured.layout
 
 
-class UnknownNetworkError(PlanError):
-    """A row of a table cannot be used, because nothing tells what its network computes."""
+class UnknownError(PlanError):
+    """A row of a table cannot be used: nothing tells what its network computes, or what its GPU can do."""
 
 
 def read(path: Path) -> tuple[list[Row], list[str]]:
@@ -117,7 +117,7 @@ def read(path: Path) -> tuple[list[Row], list[str]]:
     for line, row in enumerate(table.iter_rows(named=True), start=2):
         try:
             rows.append(_row(row))
-        except UnknownNetworkError as error:
+        except UnknownError as error:
             left_out.append(f"{path}:{line}: {error}")
         except PlanError as error:
             faults.append(Fault(line, "", str(error)))
@@ -138,7 +138,8 @@ def _row(row: Mapping[str, object]) -> Row:
     world = int(_number(row["num_gpus"]) or 1)
     layout: Layout = "nhwc" if row["layout"] == "nhwc" else "nchw"
     gpu = GPUS.get(str(row["gpu"]), str(row["gpu"]).lower())
-    catalog.gpu(gpu)
+    if gpu not in catalog.names("gpu"):
+        raise UnknownError(f'"{row["gpu"]}" is not a GPU of the catalog, so its peak rates are not known')
     measured = Measured(Step(model, batch, precision), layout, batch * world / rate)
     return Row(
         measured,
@@ -159,7 +160,7 @@ def _network(row: Mapping[str, object]) -> tuple[Model, bool]:
     figures = [_number(row[column]) for column in ("gmacs", "mactivations", "params_M")]
     gmacs, activations, parameters = figures
     if gmacs is None or activations is None or parameters is None:
-        raise UnknownNetworkError(
+        raise UnknownError(
             f'"{name}" is not a network of the catalog, and gmacs, mactivations, params_M are not all given'
         )
     return _alike(name, gmacs, activations, parameters), True
@@ -202,11 +203,16 @@ def _stretched(operator: Operator, macs: float, elements: float) -> Operator:
 
 def many_networks(rows: Sequence[Row]) -> dict[tuple[str, Precision, Layout], list[Row]]:
     """Rows that make settings of their own: one GPU, one framework, many networks."""
+    return {setting: own for setting, own in references_of(rows).items() if len(own) >= MANY}
+
+
+def references_of(rows: Sequence[Row]) -> dict[tuple[str, Precision, Layout], list[Row]]:
+    """Rows on one GPU of the tables that have many networks, by setting."""
     found: dict[tuple[str, Precision, Layout], list[Row]] = {}
     for row in rows:
         if row.world == 1 and row.source.startswith("timm"):
             found.setdefault(row.setting, []).append(row)
-    return {setting: members for setting, members in found.items() if len(members) >= MANY}
+    return found
 
 
 def prior_for(gpu: str, precision: Precision) -> Prior:

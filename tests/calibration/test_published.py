@@ -25,7 +25,7 @@ def a_row(
 
 def test_bad_rows_are_refused_with_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    path.write_text("\n".join([HEADER, a_row(), a_row(rate="nan"), a_row(gpu="A1000-90GB")]))
+    path.write_text("\n".join([HEADER, a_row(), a_row(rate="nan"), a_row(rate="-1")]))
     with pytest.raises(TraceError) as refused:
         published.read(path)
     assert [fault.line for fault in refused.value.faults] == [3, 4]
@@ -38,15 +38,19 @@ def test_a_file_that_is_no_such_table_is_refused(tmp_path: Path) -> None:
         published.read(path)
 
 
-def test_a_network_without_a_list_is_known_by_its_figures_or_left_out(tmp_path: Path) -> None:
+def test_a_network_without_a_list_is_known_by_its_figures_and_what_nothing_is_known_of_is_left_out(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "table.csv"
-    path.write_text("\n".join([HEADER, a_row("somenet"), a_row("othernet", figures=",,")]))
+    others = [a_row("othernet", figures=",,"), a_row(gpu="A1000-90GB")]
+    path.write_text("\n".join([HEADER, a_row("somenet"), *others]))
     rows, left_out = published.read(path)
     (row,) = rows
     assert row.approximate
     assert row.measured.step.model.macs == pytest.approx(4.1e9, rel=0.02)
-    assert len(left_out) == 1
+    assert len(left_out) == 2
     assert "othernet" in left_out[0]
+    assert "A1000-90GB" in left_out[1]
 
 
 @pytest.mark.skipif(not TABLE.exists(), reason="the table of published step times is not here")
