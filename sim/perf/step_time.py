@@ -77,6 +77,17 @@ def _parameters() -> tuple[Parameter, ...]:
         Parameter("memory_rate", 1e11, math.exp(4), "bytes a second at best"),
     ]
     for kind in PRODUCTS:
+        if kind == "matrix_product":
+            found += [
+                Parameter(f"{name}.{kind}", 1.0, spread, "times that of 1 x 1 convolutions, which are alike")
+                for name, spread in (
+                    ("efficiency", 1.2),
+                    ("half_columns", 4),
+                    ("half_length", 4),
+                    ("traffic", 2),
+                )
+            ]
+            continue
         found += [
             Parameter(f"efficiency.{kind}", 0.8, 1.5, "share of the compute rate for large ones", 1.2),
             Parameter(f"half_columns.{kind}", 24.0, 2.0, "columns at which half of it is reached"),
@@ -262,7 +273,9 @@ def _product_s(value: Floats, todo: Work) -> Floats:
     """Seconds of each product."""
 
     def of_each(name: str) -> Floats:
-        return np.asarray(value[[INDEX[f"{name}.{kind}"] for kind in PRODUCTS]][todo.kind])
+        of_kind = value[[INDEX[f"{name}.{kind}"] for kind in PRODUCTS]]
+        of_kind[PRODUCTS.index("matrix_product")] *= value[INDEX[f"{name}.pointwise"]]
+        return np.asarray(of_kind[todo.kind])
 
     half_columns = of_each("half_columns")
     half_length = np.where(todo.sums > 0, of_each("half_length"), half_columns)
