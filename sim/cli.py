@@ -1,12 +1,14 @@
 """The commands of dcplan: each reads its arguments, calls the house, and prints what comes back.
 
-Heavy imports wait inside the commands, so that --help is quick.
+Heavy imports wait inside the commands, so that --help is quick. Packages beside `sim` bring commands by the
+entry-point group `dcplan.commands`; `sim` knows their names only.
 """
 
 # ruff: noqa: PLC0415 - imports wait until they are needed
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +35,29 @@ SETTINGS = click.option(
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class AllCommands(Commands):
+    """The commands below and those that packages beside `sim` bring, each loaded when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands, sorted."""
+        return sorted({*super().list_commands(ctx), *_brought().names})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, None if there is none."""
+        own = super().get_command(ctx, cmd_name)
+        if own is not None or cmd_name not in _brought().names:
+            return own
+        command: click.Command = _brought()[cmd_name].load()
+        return command
+
+
+def _brought() -> EntryPoints:
+    return entry_points(group="dcplan.commands")
+
+
+@click.group(
+    cls=AllCommands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(sim.__version__, prog_name="dcplan")
 def main() -> None:
     """Simulate a GPU data centre: what capacity do its jobs need, and what binds first?"""
@@ -304,6 +328,42 @@ def catalog(what: str | None, name: str | None, *, as_json: bool) -> None:
             cli_tables.catalog_entry(entries[0], out)
         else:
             cli_tables.catalog(entries, out)
+
+
+@main.command()
+@click.argument("profiles", metavar="PROFILE...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="File of the device, or with --table a folder.",
+)
+@click.option("--name", help="Name of the device; of its file if left out.")
+@click.option("--gpu", metavar="NAME", help="Its data sheet in the catalog, where the profile does not tell.")
+@click.option("--table", type=FILE, help="A published table (CSV) instead of profiles: fits each GPU in it.")
+@click.option("--report", "report_file", type=FILE, help="Write measured against predicted as a page.")
+@AS_JSON
+def calibrate(
+    profiles: tuple[Path, ...],
+    out: Path,
+    name: str | None,
+    gpu: str | None,
+    table: Path | None,
+    report_file: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Fit a device to what dcplan profile measured.
+
+    The device file can then be named in scenarios. Errors are told for networks and batch sizes that the fit
+    had not seen.
+    """
+    from sim import cli_calibrate
+
+    if table is not None:
+        cli_calibrate.table(table, out, as_json=as_json)
+    else:
+        cli_calibrate.profiles(profiles, out, name or out.stem, gpu, report_file, as_json=as_json)
 
 
 @main.command()

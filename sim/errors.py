@@ -4,6 +4,7 @@
     ├── UnitError             a text that is not a quantity of the kind wanted (units.py)
     ├── ScenarioError         the scenario file cannot be used
     ├── TraceError            the trace of jobs cannot be used
+    ├── ProfileError          the file of measured times cannot be used
     └── RunFolderError        the folder of results cannot be written or read
 
 A mistake of ours is an AssertionError or a plain crash, with its traceback.
@@ -42,6 +43,15 @@ class Fault:
 
 class ScenarioError(PlanError):
     """The scenario file cannot be used; lists every fault, not only the first."""
+
+    def __init__(self, path: str, faults: Sequence[Fault]) -> None:
+        super().__init__("\n".join(fault.located(path) for fault in faults))
+        self.path = path
+        self.faults = list(faults)
+
+
+class ProfileError(PlanError):
+    """The file of measured times cannot be used; lists every fault, not only the first."""
 
     def __init__(self, path: str, faults: Sequence[Fault]) -> None:
         super().__init__("\n".join(fault.located(path) for fault in faults))

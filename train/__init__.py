@@ -1,0 +1,1 @@
+"""Training with PyTorch: recipes to train models, and measurements that calibrate the simulator."""

@@ -1,0 +1,287 @@
+"""What a sweep measures: the choices of the user, and where there are none, what tells most in the time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from sim.errors import PlanError, hint
+from sim.profile import Layout, write
+from train.measure import device as devices
+from train.measure import fingerprint
+from train.measure.case import Case
+from train.measure.checkpoint import Checkpoint
+from train.measure.collectives import Collectives
+from train.measure.distributed import Distributed
+from train.measure.host_to_device import HostToDevice
+from train.measure.inference import Inference
+from train.measure.loader import Loader
+from train.measure.processes import Group
+from train.measure.storage import Storage
+from train.measure.subject import Subject
+from train.measure.sweep import Sweep
+from train.measure.training import Training
+
+if TYPE_CHECKING:
+    from sim.perf.operators import Model
+    from sim.profile import Precision
+    from train.measure.device import Device
+    from train.measure.job import Job
+
+THINGS = (
+    "training",
+    "inference",
+    "loader",
+    "storage",
+    "checkpoint",
+    "host_to_device",
+    "distributed",
+    "collectives",
+)
+KIB, MIB = 1 << 10, 1 << 20
+
+Variant = tuple["Precision", Layout, int]
+"""A precision, a layout, and that every so-many-th batch is measured with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured of each thing."""
+
+    models: tuple[str, ...]
+    batches: tuple[int, ...]
+    variants: tuple[Variant, ...]
+    distributed: tuple[str, ...]
+    distributed_batches: tuple[int, ...]
+    collective_bytes: tuple[int, ...]
+    copied_bytes: tuple[int, ...]
+    file_bytes: int
+    images: int
+    passes: int
+    total_s: float
+
+
+QUICK_CPU = Size(
+    models=("textbook", "resnet", "resnet18@64", "mobilenet_v2@64", "squeezenet1_1@64"),
+    batches=(4, 8, 16),
+    variants=(("fp32", "nchw", 1), ("fp32", "nhwc", 2)),
+    distributed=("resnet", "squeezenet1_1@64"),
+    distributed_batches=(16,),
+    collective_bytes=(4 * KIB, 256 * KIB, 4 * MIB, 16 * MIB),
+    copied_bytes=(MIB, 16 * MIB),
+    file_bytes=64 * MIB,
+    images=128,
+    passes=2,
+    total_s=100.0,
+)
+FULL_CPU = Size(
+    models=(
+        "textbook", "resnet", "resnet18@64", "resnet50@64", "mobilenet_v2@96", "mobilenet_v3_small@128",
+        "shufflenet_v2_x1_0@96", "squeezenet1_1@96", "regnet_y_400mf@96", "efficientnet_b0@96", "vgg11@64",
+        "densenet121@64", "convnext_tiny@64", "vit_small", "gpt",
+    ),
+    batches=(2, 4, 8, 16, 32),
+    variants=(("fp32", "nchw", 1), ("fp32", "nhwc", 2), ("bf16", "nhwc", 4)),
+    distributed=("textbook", "resnet", "resnet18@64", "mobilenet_v2@96", "squeezenet1_1@96"),
+    distributed_batches=(8, 32),
+    collective_bytes=(4 * KIB, 32 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB, 64 * MIB),
+    copied_bytes=(64 * KIB, MIB, 16 * MIB, 128 * MIB),
+    file_bytes=256 * MIB,
+    images=512,
+    passes=3,
+    total_s=800.0,
+)  # fmt: skip
+QUICK_CUDA = Size(
+    models=("resnet18", "resnet50", "mobilenet_v2", "vgg16", "densenet121"),
+    batches=(16, 64),
+    variants=(("tf32", "nchw", 1), ("bf16", "nhwc", 1)),
+    distributed=("resnet50",),
+    distributed_batches=(64,),
+    collective_bytes=(32 * KIB, MIB, 16 * MIB, 256 * MIB),
+    copied_bytes=(MIB, 64 * MIB),
+    file_bytes=512 * MIB,
+    images=512,
+    passes=2,
+    total_s=100.0,
+)
+FULL_CUDA = Size(
+    models=(
+        "resnet18", "resnet50", "resnet101", "resnext50_32x4d", "wide_resnet50_2", "mobilenet_v2",
+        "mobilenet_v3_large", "shufflenet_v2_x1_0", "squeezenet1_1", "regnet_y_400mf", "regnet_y_8gf",
+        "efficientnet_b0", "vgg16", "densenet121", "convnext_tiny", "vit_b_16", "swin_t", "gpt@512",
+    ),
+    batches=(16, 32, 64, 128, 256),
+    variants=(
+        ("tf32", "nchw", 1), ("bf16", "nhwc", 1), ("fp32", "nchw", 3), ("fp16", "nhwc", 2), ("bf16", "nchw", 4),
+        ("tf32", "nhwc", 4),
+    ),
+    distributed=("resnet18", "resnet50", "vgg16", "mobilenet_v2", "convnext_tiny"),
+    distributed_batches=(32, 128),
+    collective_bytes=(4 * KIB, 32 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB, 64 * MIB, 256 * MIB, 1024 * MIB),
+    copied_bytes=(64 * KIB, MIB, 16 * MIB, 256 * MIB),
+    file_bytes=2048 * MIB,
+    images=2048,
+    passes=3,
+    total_s=800.0,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user asked for; empty where the choice is left to us."""
+
+    quick: bool = False
+    models: tuple[str, ...] = ()
+    batches: tuple[int, ...] = ()
+    precisions: tuple[Precision, ...] = ()
+    layouts: tuple[Layout, ...] = ()
+    world_sizes: tuple[int, ...] = ()
+    only: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The jobs of a sweep of this device, with the files that they need in this folder."""
+
+    device: Device
+    wanted: Wanted
+    folder: Path
+
+    @property
+    def size(self) -> Size:
+        """How much is measured of each thing."""
+        if self.device.kind == "cpu":
+            return QUICK_CPU if self.wanted.quick else FULL_CPU
+        return QUICK_CUDA if self.wanted.quick else FULL_CUDA
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        """The models."""
+        return tuple(map(Subject.parse, self.wanted.models or self.size.models))
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Samples on each device."""
+        return self.wanted.batches or self.size.batches
+
+    @property
+    def world_sizes(self) -> tuple[int, ...]:
+        """Numbers of devices that train together: 1, 2, 4 and so on, as far as there are devices."""
+        most = devices.count(self.device.kind)
+        return self.wanted.world_sizes or tuple(n for n in (1, 2, 4, 8) if n <= most)
+
+    def jobs(self) -> list[Job]:
+        """All that is to be measured; PlanError if it cannot be."""
+        self._check()
+        makers = {
+            "training": self._training,
+            "inference": self._inference,
+            "loader": self._loader,
+            "storage": self._storage,
+            "checkpoint": self._checkpoint,
+            "host_to_device": self._host_to_device,
+            "distributed": self._distributed,
+            "collectives": self._collectives,
+        }
+        return [job for thing in self.wanted.only or THINGS for job in makers[thing]()]
+
+    def sweep(self, out: Path, command: str) -> Sweep:
+        """The sweep of these jobs, which keeps what it knows in a file."""
+        return Sweep(
+            self.jobs(),
+            fingerprint.of(self.device),
+            self.described(),
+            passes=self.size.passes,
+            total_s=self.size.total_s,
+            keep=lambda known: write(known, out),
+            seed=self.wanted.seed,
+            quick=self.wanted.quick,
+            command=command,
+        )
+
+    def described(self) -> dict[str, Model]:
+        """The operators of each model; one that cannot run at its size has none, and its rows say why."""
+        together = tuple(map(Subject.parse, self.wanted.models or self.size.distributed))
+        found = {}
+        for subject in dict.fromkeys(self.subjects + together):
+            with suppress(RuntimeError, ValueError):
+                found[str(subject)] = subject.describe()
+        return found
+
+    def _check(self) -> None:
+        choices = {"only": THINGS, "precisions": self.device.precisions, "layouts": get_args(Layout)}
+        for option, known in choices.items():
+            for word in getattr(self.wanted, option):
+                if word not in known:
+                    raise PlanError(f'--{option}: "{word}" cannot be measured here; {hint(word, known)}')
+        most = devices.count(self.device.kind)
+        too_many = [size for size in self.wanted.world_sizes if self.device.kind == "cuda" and size > most]
+        if too_many:
+            raise PlanError(f"--world-sizes: there are {most} GPUs here, not {max(too_many)}")
+
+    def _cases(self) -> Iterator[Case]:
+        """Every model with every batch and, if the user left them to us, the precisions that tell most."""
+        for subject in self.subjects:
+            for precision, layout, every in self._variants():
+                for batch in self.batches[::every]:
+                    if not (subject.takes_tokens and layout == "nhwc"):
+                        yield Case(subject, batch, precision, layout)
+
+    def _variants(self) -> tuple[Variant, ...]:
+        if not self.wanted.precisions and not self.wanted.layouts:
+            return self.size.variants
+        precisions: tuple[Precision, ...] = self.wanted.precisions or ("fp32",)
+        layouts: tuple[Layout, ...] = self.wanted.layouts or ("nchw",)
+        return tuple((precision, layout, 1) for precision in precisions for layout in layouts)
+
+    def _training(self) -> Iterator[Job]:
+        return (Training(case, self.device) for case in self._cases())
+
+    def _inference(self) -> Iterator[Job]:
+        precision, layout, _ = self._variants()[0]
+        for subject in self.subjects:
+            for batch in self.batches[:: max(1, len(self.batches) // 2)]:
+                yield Inference(Case(subject, batch, precision, layout), self.device)
+
+    def _loader(self) -> Iterator[Job]:
+        most = devices.cores()
+        workers = sorted({0, 1, *(n for n in (2, 4, 8, 16, 32) if n <= most)})
+        return (Loader(count, self.size.images, self.folder) for count in workers)
+
+    def _storage(self) -> Iterator[Job]:
+        yield Storage(self.folder, self.size.file_bytes, "sequential", self.wanted.seed)
+        yield Storage(self.folder, self.size.file_bytes, "random", self.wanted.seed)
+
+    def _checkpoint(self) -> Iterator[Job]:
+        chosen = self.subjects[:: max(1, len(self.subjects) // 3)]
+        return (Checkpoint(subject, self.device, self.folder) for subject in chosen)
+
+    def _host_to_device(self) -> Iterator[Job]:
+        for pinned in (False, True) if self.device.kind == "cuda" else (False,):
+            for size_bytes in self.size.copied_bytes:
+                yield HostToDevice(size_bytes, self.device, pinned)
+
+    def _groups(self) -> Iterator[Group]:
+        """A group for each number of devices; on a CPU its processes share the cores as the largest would."""
+        threads = None
+        if self.device.kind == "cpu":
+            threads = max(1, devices.cores() // max(self.world_sizes))
+        return (Group(self.device.kind, size, threads) for size in self.world_sizes)
+
+    def _distributed(self) -> Iterator[Job]:
+        names = self.wanted.models or self.size.distributed
+        batches = self.wanted.batches or self.size.distributed_batches
+        precision, layout, _ = self._variants()[0]
+        cases = tuple(
+            Case(Subject.parse(name), batch, precision, layout) for name in names for batch in batches
+        )
+        return (Distributed(group, cases) for group in self._groups() if max(self.world_sizes) > 1)
+
+    def _collectives(self) -> Iterator[Job]:
+        for group in self._groups():
+            if group.size > 1:
+                yield Collectives(group, self.size.collective_bytes, self.wanted.seed)

@@ -1,0 +1,115 @@
+"""The command that measures this machine."""
+
+# ruff: noqa: PLC0415 - torch and what needs it wait until they are needed
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sim import cli_output
+from sim.errors import PlanError
+
+if TYPE_CHECKING:
+    from sim.profile import Profile
+
+
+class Listed(click.ParamType):
+    """Several words, or positive whole numbers, with commas between them."""
+
+    name = "list"
+
+    def __init__(self, *, numbers: bool = False) -> None:
+        self.numbers = numbers
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        """The parts of the text, each once."""
+        words = tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+        if not words:
+            self.fail("names nothing", param, ctx)
+        if not self.numbers:
+            return words
+        if not all(word.isdecimal() and int(word) > 0 for word in words):
+            self.fail(f'"{value}" is not a list of positive whole numbers, such as 8,32', param, ctx)
+        return tuple(map(int, words))
+
+
+@click.command()
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True,
+              help="What to measure; auto: a GPU if there is one.")  # fmt: skip
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("profile.json"),
+              show_default=True, help="The file to write; storage is measured in its folder.")  # fmt: skip
+@click.option("--quick", is_flag=True, help="About two minutes instead of about fifteen.")
+@click.option("--models", type=Listed(), help="Such as resnet50,resnet18@64: at 224 and at 64 pixels.")
+@click.option("--batches", type=Listed(numbers=True), help="Samples on each device, such as 8,32.")
+@click.option("--precisions", type=Listed(), help="Of fp32, tf32, bf16, fp16.")
+@click.option("--layouts", type=Listed(), help="Of nchw, nhwc.")
+@click.option(
+    "--world-sizes", type=Listed(numbers=True), help="Devices, or processes of a CPU, that train together."
+)
+@click.option("--only", type=Listed(), help="Of training, inference, loader, storage, checkpoint, "
+              "host_to_device, distributed, collectives.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the order.")
+@click.option("--force", is_flag=True, help="Replace an earlier profile in the file.")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of profile files and measure nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the profile instead of tables.")
+def profile(*, schema: bool, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - options as above
+    """Measure what this machine does, and write it to a file.
+
+    Training and inference of several models, data loading, storage, checkpoints, copies and collectives; each
+    repetition is kept. dcplan calibrate makes a device of the file.
+    """
+    from sim import profile as profiles
+
+    if schema:
+        cli_output.write_json(profiles.json_schema())
+        return
+    measured = _measured(**options)
+    for warning in profiles.warnings(measured):
+        cli_output.say(f"Note: {warning}")
+    if as_json:
+        cli_output.write_json(measured.model_dump(mode="json"))
+        return
+    from train import profile_tables
+
+    with cli_output.stdout() as out:
+        profile_tables.render(measured, out)
+
+
+def _measured(*, device: str, out: Path, force: bool, **options: Any) -> Profile:  # noqa: ANN401 - as above
+    """What the sweep measured; Ctrl-C ends it and leaves in the file what was measured until then."""
+    from train import extra
+
+    extra.require()
+    from train.measure import device as devices
+    from train.measure.memory_limit import free_memory_only
+    from train.measure.plan import Plan, Wanted
+
+    if out.exists() and not force:
+        raise PlanError(f"{out} exists; choose another file, or replace it with --force")
+    chosen = {name: value for name, value in options.items() if value is not None}
+    plan = Plan(devices.find(device), Wanted(**chosen), out.absolute().parent)
+    sweep = plan.sweep(out, _command(device=device, out=out, **chosen))
+    try:
+        with free_memory_only(), cli_output.progress("measuring") as on_progress:
+            return sweep.run(on_progress)
+    except KeyboardInterrupt:
+        cli_output.say(f"\nInterrupted; {out} holds what was measured.")
+        return click.get_current_context().exit(cli_output.INTERRUPTED)
+
+
+def _command(**options: Any) -> str:  # noqa: ANN401 - options as above
+    """The command as one would type it."""
+    words = ["dcplan", "profile"]
+    for name, value in options.items():
+        if value is False or (name, value) in {("device", "auto"), ("seed", 0)}:
+            continue
+        words.append(f"--{name.replace('_', '-')}")
+        if value is not True:
+            words.append(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
+    return shlex.join(words)
