@@ -46,7 +46,7 @@ DRIFT_SHARE = 0.25
 
 @dataclass(slots=True)
 class Sweep:
-    """Jobs that are measured for about so long, in so many passes; `keep` is given what is known after each."""
+    """Jobs, measured for about so long in so many passes; `keep` is given what is known after each."""
 
     jobs: Sequence[Job]
     machine: Machine
