@@ -332,6 +332,42 @@ def catalog(what: str | None, name: str | None, *, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("profiles", metavar="PROFILE...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="File of the device, or with --table a folder.",
+)
+@click.option("--name", help="Name of the device; of its file if left out.")
+@click.option("--gpu", metavar="NAME", help="Its data sheet in the catalog, where the profile does not tell.")
+@click.option("--table", type=FILE, help="A published table (CSV) instead of profiles: fits each GPU in it.")
+@click.option("--report", "report_file", type=FILE, help="Write measured against predicted as a page.")
+@AS_JSON
+def calibrate(
+    profiles: tuple[Path, ...],
+    out: Path,
+    name: str | None,
+    gpu: str | None,
+    table: Path | None,
+    report_file: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Fit a device to what dcplan profile measured.
+
+    The device file can then be named in scenarios. Errors are told for networks and batch sizes that the fit
+    had not seen.
+    """
+    from sim import cli_calibrate
+
+    if table is not None:
+        cli_calibrate.table(table, out, as_json=as_json)
+    else:
+        cli_calibrate.profiles(profiles, out, name or out.stem, gpu, report_file, as_json=as_json)
+
+
+@main.command()
 @click.option("--reference", is_flag=True, help="Print the reference page (Markdown) instead.")
 def schema(*, reference: bool) -> None:
     """Print the JSON Schema of scenario files.

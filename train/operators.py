@@ -24,7 +24,8 @@ from sim.perf.operators import Operator, OperatorKind, merged
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_NORMALISATION = ("batch_norm", "layer_norm", "group_norm", "rms_norm", "_softmax", "linalg_vector_norm")
+_NORMALISATION = ("batch_norm", "instance_norm")
+_LAYER_NORMALISATION = ("layer_norm", "group_norm", "rms_norm", "linalg_vector_norm", "norm")
 _LOSS = ("_log_softmax", "nll_loss", "binary_cross_entropy", "mse_loss")
 _ACTIVATION = (
     "relu", "gelu", "silu", "sigmoid", "tanh", "hardswish", "hardsigmoid", "hardtanh", "leaky_relu", "elu",
@@ -35,6 +36,12 @@ _COPY = (
     "copy", "clone", "cat", "stack", "pad", "roll", "index", "gather", "repeat", "flip", "im2col", "fill",
     "unfold", "shuffle", "contiguous", "scatter",
 )  # fmt: skip
+_WIDE = (
+    "native_layer_norm", "native_group_norm", "_softmax", "_log_softmax", "norm", "linalg_vector_norm", "exp",
+    "pow", "log", "rsqrt", "reciprocal", "sum", "prod", "cumsum", "softplus",
+)  # fmt: skip
+"""Operators that mixed precision keeps in 4 bytes (PyTorch's list for autocast on CUDA)."""
+_PRODUCTS = ("convolution", "mm", "addmm", "bmm", "baddbmm")
 _NOT_A_KERNEL = (
     "detach", "empty", "_unsafe_view", "view", "lift_fresh", "alias", "sym_size", "_reshape_alias", "arange",
     "zeros", "ones", "full", "new_empty", "scalar_tensor", "empty_like", "linspace",
@@ -48,7 +55,7 @@ def trace(module: nn.Module, sample: Tensor) -> tuple[Operator, ...]:
     on meta tensors; on other tensors, training mode moves the running statistics as any forward pass does.
     """
     recorder = _Recorder(sample.shape[0], [*module.parameters(), *module.buffers()])
-    with _attention_is_one_operator(recorder), recorder:
+    with _whole_attention(recorder), _whole_lstm(recorder), recorder:
         module(sample)
     return merged(recorder.operators)
 
@@ -63,6 +70,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.paused = False
         self._weights = {_storage(tensor) for tensor in weights}
         self._kept: list[Tensor] = list(weights)
+        self._narrow: set[int] = set()
 
     def __torch_dispatch__(
         self,
@@ -84,9 +92,20 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not activations:
             self._weights |= {_storage(tensor) for tensor in written}
             self._kept += written
+        self._note_width(name, read, written)
         if name in _NOT_A_KERNEL or is_view(func, read, written):
             return
         self.operators.append(self._operator(name, args, read, activations, written[0]))
+
+    def _note_width(self, name: str, read: list[Tensor], written: list[Tensor]) -> None:
+        """Whether new tensors have two bytes an element in mixed precision, as autocast decides."""
+        known = {_storage(tensor) for tensor in read}
+        new = {_storage(tensor) for tensor in written} - known
+        inputs = read[:1] if "batch_norm" in name else [tensor for tensor in read if tensor.dim() > 0]
+        narrow = name in _PRODUCTS or (
+            name not in _WIDE and all(_storage(tensor) in self._narrow for tensor in inputs)
+        )
+        self._narrow = self._narrow | new if narrow else self._narrow - new
 
     def _operator(
         self, name: str, args: tuple[Any, ...], read: list[Tensor], activations: list[Tensor], output: Tensor
@@ -94,10 +113,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         weights = sum(tensor.numel() for tensor in read if _storage(tensor) in self._weights)
         if not activations:
             return Operator(kind="element_wise", count=1, weight_elements=weights)
+        wide = [tensor.numel() for tensor in activations if _storage(tensor) not in self._narrow]
         sizes = {
             "input_elements": self._each(sum(tensor.numel() for tensor in activations)),
             "output_elements": self._each(output.numel()),
             "weight_elements": weights,
+            "wide_input_elements": self._each(sum(wide)),
+            "wide_output_elements": 0 if _storage(output) in self._narrow else self._each(output.numel()),
         }
         product = _as_product(name, args, output)
         if product is None:
@@ -112,6 +134,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return Operator(
             kind=kind, count=1, macs=groups * rows * columns * length, **sizes,
             gemm_m=rows, gemm_n=columns, gemm_k=length, groups=max(groups, 1),
+            taps=math.prod(args[1].shape[2:]) if name == "convolution" else 1,
         )  # fmt: skip
 
     def attention(self, query: Tensor, key: Tensor, value: Tensor, output: Tensor) -> None:
@@ -119,6 +142,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         heads, queries, size = math.prod(query.shape[:-2]), query.shape[-2], query.shape[-1]
         length = size + value.shape[-1]
         groups = max(self._each(heads), 1)
+        self._narrow.add(_storage(output))
         self.operators.append(
             Operator(
                 kind="attention", count=1, macs=groups * queries * key.shape[-2] * length,
@@ -128,13 +152,29 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
         )  # fmt: skip
 
+    def recurrence(self, sequence: Tensor, weights: list[Tensor], steps: int, output: Tensor) -> None:
+        """Note the products of each layer and direction of an LSTM; its weights come in lists of matrices."""
+        self._narrow.add(_storage(output))
+        rows = self._each(sequence.numel() // sequence.shape[-1])
+        for order, weight in enumerate(weight for weight in weights if weight.dim() > 1):
+            columns, length = weight.shape
+            recurrent = bool(order % 2)  # input and recurrent matrices take turns
+            count, each = (steps, max(rows // steps, 1)) if recurrent else (1, rows)
+            self.operators.append(
+                Operator(
+                    kind="matrix_product", count=count, macs=each * columns * length,
+                    input_elements=each * length, output_elements=each * columns,
+                    weight_elements=columns * length, gemm_m=each, gemm_n=columns, gemm_k=length,
+                )
+            )  # fmt: skip
+
     def _each(self, elements: int) -> int:
         """A number of elements of the whole batch, per sample."""
         return round(elements / self.batch)
 
 
 @contextmanager
-def _attention_is_one_operator(recorder: _Recorder) -> Iterator[None]:
+def _whole_attention(recorder: _Recorder) -> Iterator[None]:
     """Note calls of scaled_dot_product_attention before PyTorch takes them apart."""
     original = functional.scaled_dot_product_attention
 
@@ -150,6 +190,26 @@ def _attention_is_one_operator(recorder: _Recorder) -> Iterator[None]:
         yield
     finally:
         functional.scaled_dot_product_attention = original
+
+
+@contextmanager
+def _whole_lstm(recorder: _Recorder) -> Iterator[None]:
+    """Note an LSTM as devices run it: one product for all inputs, one for each step of the recurrence."""
+    original = torch._VF.lstm  # noqa: SLF001 - what nn.LSTM calls
+
+    def noted(*args: Any) -> Any:  # noqa: ANN401 - PyTorch's own signature
+        recorder.paused = True
+        results = original(*args)
+        recorder.paused = False
+        if isinstance(args[2], list):  # a padded batch; packed sequences stay as they are dispatched
+            recorder.recurrence(args[0], args[2], steps=args[0].shape[1 if args[8] else 0], output=results[0])
+        return results
+
+    torch._VF.lstm = noted  # type: ignore[assignment]  # noqa: SLF001 - as above
+    try:
+        yield
+    finally:
+        torch._VF.lstm = original  # noqa: SLF001 - as above
 
 
 def _as_product(
@@ -200,6 +260,10 @@ def _memory_kind(name: str) -> OperatorKind:
         return "loss"
     if any(word in name for word in _NORMALISATION):
         return "normalisation"
+    if "softmax" in name:
+        return "softmax"
+    if any(word in name for word in _LAYER_NORMALISATION):
+        return "layer_normalisation"
     if name in _ACTIVATION:
         return "activation"
     if any(word in name for word in _POOLING):

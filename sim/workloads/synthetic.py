@@ -16,6 +16,7 @@ from sim.streams import stream
 from sim.workloads.jobs import WorkloadJobs
 from sim.workloads.processes import AnyProcess, Diurnal, Hours, Recorded
 from sim.workloads.trace import TraceFile
+from sim.workloads.training_steps import TrainingSteps
 
 
 class FromTrace(TraceFile):
@@ -70,7 +71,7 @@ Sizes = Annotated[
     BeforeValidator(plain_is_fixed),
 ]
 Durations = Annotated[
-    Annotated[TIMES | FromTrace, Field(discriminator="kind")],
+    Annotated[TIMES | FromTrace | TrainingSteps, Field(discriminator="kind")],
     BeforeValidator(plain_is_fixed),
 ]
 
@@ -135,7 +136,8 @@ class Synthetic(Part):
             cpus=None if self.cpus_per_gpu is None else self.cpus_per_gpu * gpus,
             memory_bytes=None if self.memory_per_gpu is None else self.memory_per_gpu * gpus,
         )
-        return WorkloadJobs(table, {})
+        told = self.duration.notes(gpus, folder) if isinstance(self.duration, TrainingSteps) else ()
+        return WorkloadJobs(table, {}, told)
 
     def _submit_s(self, rng: np.random.Generator, name: str, horizon_s: float | None) -> Floats:
         """Times of submission, from ``start`` on and in the open hours."""
@@ -162,6 +164,8 @@ class Synthetic(Part):
             gpus = self.gpus.sample(sizes, count)
         if isinstance(self.duration, FromTrace):
             return gpus, self.duration.draw(durations, count, folder)["duration_s"].to_numpy()
+        if isinstance(self.duration, TrainingSteps):
+            return gpus, self.duration.times_s(gpus, folder)
         return gpus, self.duration.sample(durations, count)
 
 

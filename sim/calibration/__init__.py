@@ -1,0 +1,1 @@
+"""From measurements to a device model: fits, and their errors on what was left out."""

@@ -1,0 +1,193 @@
+"""Fit the parameters of a device to step times, and find out how wrong it is on what it has not seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.calibration.least_squares import Fit, minimise
+from sim.calibration.measured import Key, Measured, batch_of, network_of, seconds
+from sim.calibration.peak_memory import fit_memory
+from sim.perf.device import NORMAL_80, Quality, Range, Setting
+from sim.perf.step_time import INDEX, NAMES, PARAMETERS, Floats, Step, step_s, work
+
+FOLDS = 8
+NOISE = 0.05
+"""Standard deviation of the logarithm of a step time that a fit starts from."""
+LEAST_SPREAD = 0.01
+HELD = 0.15
+"""Standard deviation of the logarithm of a rate from a data sheet: boards and clocks differ by so much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """Where the logarithms of the parameters are expected, and how far off that may be (0: not at all)."""
+
+    centre: Floats
+    spread: Floats
+
+    def with_rates(self, compute_rate: float, memory_rate: float, spread: float = HELD) -> Prior:
+        """The same prior for a device whose peak rates are known."""
+        centre, width = self.centre.copy(), self.spread.copy()
+        for name, rate in (("compute_rate", compute_rate), ("memory_rate", memory_rate)):
+            centre[INDEX[name]], width[INDEX[name]] = math.log(rate), spread
+        return Prior(centre, width)
+
+
+def general_prior() -> Prior:
+    """What is true of any device, before anything is known of this one."""
+    return Prior(
+        np.log([parameter.start for parameter in PARAMETERS]),
+        np.log([parameter.spread for parameter in PARAMETERS]),
+    )
+
+
+def like(setting: Setting, spread: float = 0.2) -> Prior:
+    """What is expected of a device that works like a known one: its parameters, give or take a little."""
+    general = general_prior()
+    return Prior(setting.logarithms, np.minimum(general.spread, spread))
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Predictions for configurations by fits that had not seen them, with their 80 % intervals."""
+
+    key: str
+    rows: tuple[Measured, ...]
+    predicted_s: Floats
+    low_s: Floats
+    high_s: Floats
+
+    @property
+    def errors(self) -> Floats:
+        """Relative errors, positive where the prediction is too long."""
+        return np.asarray(self.predicted_s / seconds(self.rows) - 1.0)
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """Which measurements lie in their interval."""
+        measured = seconds(self.rows)
+        return np.asarray((self.low_s <= measured) & (measured <= self.high_s))
+
+    def quality(self) -> Quality:
+        """The figures of merit."""
+        size = np.abs(self.errors)
+        return Quality(
+            left_out=self.key,
+            n=len(self.rows),
+            mape=float(size.mean()),
+            median=float(np.median(size)),
+            p90=float(np.quantile(size, 0.9)),
+            coverage=float(self.inside.mean()),
+        )
+
+
+def fit(rows: Sequence[Measured], prior: Prior, begin: Floats | None = None) -> Fit:
+    """The parameters of a device from step times; ``begin`` is where to look first."""
+    todo, measured = work([row.step for row in rows]), np.log(seconds(rows))
+    largest = np.log([parameter.largest for parameter in PARAMETERS])
+    start = _scaled(prior, rows)
+    return minimise(
+        lambda at: np.log(step_s(at, todo)) - measured,
+        start.centre, start.spread, largest, noise=NOISE, begin=begin,
+    )  # fmt: skip
+
+
+def _scaled(prior: Prior, rows: Sequence[Measured]) -> Prior:
+    """A prior that knows nothing of the rates starts where the measurements are in the middle."""
+    rates = [INDEX["compute_rate"], INDEX["memory_rate"]]
+    if (prior.spread[rates] < 1).any():
+        return prior
+    centre = prior.centre.copy()
+    for _ in range(3):
+        todo = work([row.step for row in rows])
+        centre[rates] += float(np.median(np.log(step_s(centre, todo) / seconds(rows))))
+    return replace(prior, centre=centre)
+
+
+def left_out(rows: Sequence[Measured], prior: Prior, key: Key, name: str) -> LeftOut:
+    """Predict each configuration by a fit without all those of its kind, in at most eight fits.
+
+    The interval of a prediction comes from the errors of the other fits, so nothing of it was seen either.
+    """
+    kinds = np.array([key(row) for row in rows])
+    order = np.random.default_rng(0).permutation(np.unique(kinds))
+    folds = [np.isin(kinds, order[place::FOLDS]) for place in range(min(FOLDS, len(order)))]
+    predicted, variance = np.zeros(len(rows)), np.zeros(len(rows))
+    whole = fit(rows, prior).values
+    for fold in folds:
+        known = [row for row, out in zip(rows, fold, strict=True) if not out]
+        steps = [row.step for row, out in zip(rows, fold, strict=True) if out]
+        setting = setting_of(known, fit(known, prior, whole))
+        predicted[fold] = step_s(setting.logarithms, work(steps))
+        variance[fold] = setting.variance(steps) - setting.spread**2
+    misses = np.log(seconds(rows) / predicted)
+    width = np.zeros(len(rows))
+    for fold in folds:
+        spread = spread_for_coverage(misses[~fold], variance[~fold])
+        width[fold] = NORMAL_80 * np.sqrt(spread**2 + variance[fold])
+    return LeftOut(name, tuple(rows), predicted, predicted / np.exp(width), predicted * np.exp(width))
+
+
+def spread_for_coverage(misses: Floats, variance: Floats) -> float:
+    """The spread beside the parameters' own with which 80 % of the misses lie inside."""
+    excess = (misses / NORMAL_80) ** 2 - variance
+    return math.sqrt(max(float(np.quantile(excess, 0.8)), LEAST_SPREAD**2))
+
+
+def setting_of(rows: Sequence[Measured], fitted: Fit, spread: float | None = None) -> Setting:
+    """A setting of a device from a fit of its rows."""
+    free = np.flatnonzero(np.diag(fitted.covariance) > 0)
+    lower = fitted.covariance[np.ix_(free, free)][np.tril_indices(len(free))]
+    first, steps = rows[0], [row.step for row in rows]
+    ratios = seconds(rows) / step_s(fitted.values, work(steps))
+    return Setting(
+        precision=first.step.precision,
+        layout=first.layout,
+        compiled=first.compiled,
+        parameters={name: _digits(value) for name, value in zip(NAMES, np.exp(fitted.values), strict=True)},
+        uncertain=tuple(NAMES[place] for place in free),
+        covariance=tuple(_digits(value, 3) for value in lower),
+        spread=_digits(spread or max(fitted.residual_spread, LEAST_SPREAD)),
+        measured=len(rows),
+        residual_deciles=tuple(_digits(value, 4) for value in np.quantile(ratios, np.linspace(0, 1, 11))),
+        batch=_range(step.batch for step in steps),
+        macs=_range(step.model.macs for step in steps),
+        weights=_range(step.model.parameters for step in steps),
+        kinds=tuple(sorted({operator.kind for step in steps for operator in step.model.operators})),
+        peak_memory=fit_memory(rows),
+    )
+
+
+def calibrate(
+    rows: Sequence[Measured], prior: Prior, keys: Sequence[tuple[Key, str]] = ()
+) -> tuple[Setting, list[LeftOut]]:
+    """One setting with its errors on networks and batch sizes left out, from which its intervals come."""
+    chosen = keys or ((network_of, "one network"), (batch_of, "one batch size"))
+    tried = [left_out(rows, prior, key, name) for key, name in chosen if len({key(row) for row in rows}) > 1]
+    setting = setting_of(rows, fit(rows, prior))
+    if not tried:
+        return setting, tried
+    steps = [row.step for row in rows]
+    misses = np.log(seconds(rows) / tried[0].predicted_s)
+    spread = spread_for_coverage(misses, setting.variance(steps) - setting.spread**2)
+    quality = tuple(one.quality() for one in tried)
+    return setting.model_copy(update={"spread": _digits(spread), "quality": quality}), tried
+
+
+def _range(values: Iterable[float]) -> Range:
+    found = list(values)
+    return Range(low=float(min(found)), high=float(max(found)))
+
+
+def _digits(value: float, digits: int = 5) -> float:
+    return float(f"{value:.{digits}g}")
+
+
+def steps_of(rows: Sequence[Measured]) -> list[Step]:
+    """The steps of rows."""
+    return [row.step for row in rows]

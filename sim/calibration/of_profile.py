@@ -1,0 +1,207 @@
+"""A device from measured profiles of one machine; what must not be fitted is refused, with the reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sim import catalog
+from sim.calibration.fit import LeftOut, Prior, calibrate, general_prior
+from sim.calibration.least_squares import Floats, minimise
+from sim.calibration.measured import Measured, network_of
+from sim.errors import Fault, PlanError, ProfileError
+from sim.perf.device import Device, Link, Piece, overlapped
+from sim.perf.step_time import Layout, Precision, Step, step_s, work
+from sim.profile import CollectiveRow, Profile, TrainingRow, faults, read, warnings
+
+FEWEST_NETWORKS = 2
+FEWEST_ROWS = 4
+ALL_THREADS = "all"
+
+Kind = tuple[Precision, Layout, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileFit:
+    """A fitted device, its errors on what was left out, and what to bear in mind."""
+
+    device: Device
+    left_out: dict[Kind, list[LeftOut]]
+    rows: dict[Kind, list[Measured]]
+    notes: tuple[str, ...]
+
+
+def read_sound(paths: Sequence[Path]) -> list[Profile]:
+    """Profiles that may be fitted together; ProfileError with every reason why not."""
+    profiles = [read(path) for path in paths]
+    for path, profile in zip(paths, profiles, strict=True):
+        wrong = faults(profile)
+        if wrong:
+            raise ProfileError(str(path), [Fault(None, "", message) for message in wrong])
+    prints = {profile.machine.fingerprint for profile in profiles}
+    if len(prints) > 1:
+        raise PlanError(
+            "the profiles are of different machines or libraries (fingerprints "
+            f"{', '.join(sorted(prints))}); calibrate each into a device of its own"
+        )
+    return profiles
+
+
+def fit_profiles(paths: Sequence[Path], name: str, gpu: str | None = None) -> ProfileFit:
+    """Fit the device that some profiles measured; ``gpu`` names its data sheet in the catalog."""
+    profiles = read_sound(paths)
+    machine = profiles[0].machine
+    known = gpu or _of_catalog(machine.device_name)
+    rows: dict[Kind, list[Measured]] = {}
+    for profile in profiles:
+        for row in profile.training:
+            if row.status == "ok" and row.world_size == 1 and row.threads in (None, machine.threads):
+                kind = (row.precision, row.layout, row.compiled)
+                rows.setdefault(kind, []).append(_measured(row, profile))
+    usable = {kind: own for kind, own in rows.items() if _enough(own)}
+    if not usable:
+        raise ProfileError(
+            str(paths[0]),
+            [
+                Fault(
+                    None,
+                    "training",
+                    f"needs {FEWEST_ROWS} configurations of {FEWEST_NETWORKS} networks or more "
+                    "in one precision and layout, on one device",
+                )
+            ],
+        )
+    fitted = {kind: calibrate(own, _prior(known, kind[0])) for kind, own in usable.items()}
+    links = _links([row for profile in profiles for row in profile.collectives])
+    device = Device(
+        name=name,
+        gpu=known,
+        source=f"dcplan calibrate {' '.join(path.name for path in paths)}; measured by "
+        f"{profiles[0].command or 'dcplan profile'} on {machine.device_name}, "
+        f"fingerprint {machine.fingerprint}",
+        settings=tuple(setting for setting, _ in fitted.values()),
+        links=links,
+        samples_per_s=_loading(profiles),
+    )
+    device = device.model_copy(update={"overlap": _overlap(device, profiles)})
+    notes = [note for profile in profiles for note in warnings(profile)]
+    notes += [
+        f"{kind[0]} {kind[1]} has too few configurations for a fit: {len(own)}"
+        for kind, own in rows.items()
+        if kind not in usable
+    ]
+    return ProfileFit(device, {kind: tried for kind, (_, tried) in fitted.items()}, usable, tuple(notes))
+
+
+def _measured(row: TrainingRow, profile: Profile) -> Measured:
+    model = profile.models.get(row.model)
+    if model is None:
+        raise PlanError(
+            f'the profile has no operator list of "{row.model}"; measure again with dcplan profile'
+        )
+    step_time_s = float(np.median(row.step_s))
+    named = model.model_copy(update={"name": row.model})
+    step = Step(named, row.batch_per_device, row.precision)
+    return Measured(step, row.layout, step_time_s, row.compiled, row.peak_memory_bytes)
+
+
+def _enough(rows: Sequence[Measured]) -> bool:
+    return len(rows) >= FEWEST_ROWS and len({network_of(row) for row in rows}) >= FEWEST_NETWORKS
+
+
+def _of_catalog(device_name: str) -> str | None:
+    """The catalog's name of a GPU as its driver calls it: NVIDIA A100-SXM4-80GB."""
+    name = device_name.lower().removeprefix("nvidia ").replace(" ", "-")
+    return name if name in catalog.names("gpu") else None
+
+
+def _prior(gpu: str | None, precision: Precision) -> Prior:
+    if gpu is None:
+        return general_prior()
+    known = catalog.gpu(gpu)
+    rate = {"fp16": known.fp16, "bf16": known.bf16, "tf32": known.tf32}.get(precision) or known.fp32
+    return general_prior().with_rates(rate, known.memory_bandwidth)
+
+
+def _loading(profiles: Sequence[Profile]) -> float | None:
+    """Images a second of the best number of workers."""
+    rates = [row.images_per_s for profile in profiles for row in profile.loader if row.images_per_s]
+    return max(rates, default=None)
+
+
+def _links(rows: Sequence[CollectiveRow]) -> tuple[Link, ...]:
+    """Latency and rate of all-reduce for each number of devices, in pieces where one line does not fit."""
+    found = []
+    for world in sorted({row.world_size for row in rows if row.operation == "all_reduce"}):
+        own = [
+            row for row in rows if row.world_size == world and row.operation == "all_reduce" and row.median_s
+        ]
+        sizes, times = (
+            np.array([row.size_bytes for row in own]),
+            np.array([row.median_s or 0.0 for row in own]),
+        )
+        if own:
+            found.append(fit_link(world, sizes, times))
+    return tuple(found)
+
+
+def fit_link(world: int, size_bytes: Floats, time_s: Floats, nodes: int = 1) -> Link:
+    """All-reduce as latency and rate, apart for small and large messages where that halves the error."""
+    order = np.argsort(size_bytes)
+    sizes, times = size_bytes[order], time_s[order]
+    share = 2 * (world - 1) / world
+    whole, error = _line(sizes * share, times)
+    best: tuple[Piece, ...] = (whole,)
+    for cut in range(2, len(sizes) - 1):
+        parts = [_line(sizes[piece] * share, times[piece]) for piece in (slice(cut), slice(cut, None))]
+        both = (parts[0][1] * cut + parts[1][1] * (len(sizes) - cut)) / len(sizes)
+        if both < error / 2:
+            error = both
+            first, second = (part[0] for part in parts)
+            best = (first, second.model_copy(update={"from_bytes": float(sizes[cut])}))
+    return Link(world=world, nodes=nodes, pieces=best)
+
+
+def _line(moved: Floats, times: Floats) -> tuple[Piece, float]:
+    """Latency and rate of one piece, with the mean of the absolute errors of the logarithms."""
+
+    def misses(at: Floats) -> Floats:
+        return np.asarray(np.log(np.exp(at[0]) + moved / np.exp(at[1])) - np.log(times))
+
+    start = np.array([math.log(times.min()), math.log(moved.max() / times.max())])
+    found = minimise(misses, start, np.array([5.0, 5.0]), np.full(2, np.inf), noise=0.05)
+    latency_s, rate = (float(f"{value:.4g}") for value in np.exp(found.values))
+    return Piece(latency_s=latency_s, rate=rate), float(np.abs(misses(found.values)).mean())
+
+
+def _overlap(device: Device, profiles: Sequence[Profile]) -> float:
+    """How much of the all-reduce hides, from steps on several devices; the usual value without any."""
+    told = []
+    for profile in profiles:
+        for row in profile.training:
+            known = [
+                s
+                for s in device.settings
+                if (s.precision, s.layout, s.compiled) == (row.precision, row.layout, row.compiled)
+            ]
+            linked = row.world_size in {link.world for link in device.links}
+            if row.status == "ok" and row.world_size > 1 and known and linked:
+                measured = _measured(row, profile)
+                alone_s = float(step_s(known[0].logarithms, work([measured.step]))[0])
+                reduce_s = device.link(row.world_size).all_reduce_s(4.0 * measured.step.model.parameters)
+                told.append((alone_s, reduce_s, measured.step_s))
+    if not told:
+        return device.overlap
+
+    def misses(at: Floats) -> Floats:
+        sharpness = 1 + math.exp(float(at[0]))
+        return np.array(
+            [math.log(overlapped(alone, reduce, sharpness) / step) for alone, reduce, step in told]
+        )
+
+    found = minimise(misses, np.zeros(1), np.ones(1), np.full(1, 3.0), noise=0.05)
+    return float(f"{1 + math.exp(float(found.values[0])):.4g}")

@@ -1,0 +1,65 @@
+"""What ``dcplan calibrate`` does with its arguments."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from sim import cli_output
+from sim.calibration import of_profile, of_table
+from sim.catalog import devices
+from sim.errors import PlanError
+from sim.perf.device import Quality
+from sim.reports import calibration as report
+
+
+def profiles(
+    paths: Sequence[Path], out: Path, name: str, gpu: str | None, report_file: Path | None, *, as_json: bool
+) -> None:
+    """Fit one device to profiles, write it, and tell its errors."""
+    if not paths:
+        raise PlanError("name one profile or more, or a table with --table")
+    found = of_profile.fit_profiles(paths, name, gpu)
+    for note in found.notes:
+        cli_output.say(f"Note: {note}.")
+    cli_output.write_file(out, devices.text(found.device))
+    if report_file is not None:
+        page = io.StringIO()
+        report.render(found, page)
+        cli_output.write_file(report_file, page.getvalue())
+    named = [
+        (f"{setting.precision} {setting.layout}{' compiled' if setting.compiled else ''}", quality)
+        for setting in found.device.settings
+        for quality in setting.quality
+    ]
+    named += [
+        (f"peak memory, {setting.precision} {setting.layout}", setting.peak_memory.quality)
+        for setting in found.device.settings
+        if setting.peak_memory is not None and setting.peak_memory.quality is not None
+    ]
+    _tell(named, as_json=as_json)
+
+
+def table(path: Path, out: Path, *, as_json: bool) -> None:
+    """Fit every GPU of a published table, write the devices to a folder, and tell the errors."""
+    found = of_table.fit_table(path)
+    for line in found.unused:
+        cli_output.say(f"Left out: {line}")
+    out.mkdir(parents=True, exist_ok=True)
+    for device in of_table.devices(found, f"dcplan calibrate --table {path.name}"):
+        cli_output.write_file(out / f"{device.name}.yaml", devices.text(device))
+    _tell(of_table.qualities(found), as_json=as_json)
+
+
+def _tell(qualities: Sequence[tuple[str, Quality]], *, as_json: bool) -> None:
+    if as_json:
+        cli_output.write_json([{"of": what} | quality.model_dump() for what, quality in qualities])
+        return
+    from rich.table import Table  # noqa: PLC0415 - only where one is printed
+
+    shown = Table("of", "left out", "n", "mean error", "median", "90 %", "in the 80 % interval", box=None)
+    for what, quality in qualities:
+        figures = (f"{value:.1%}" for value in (quality.mape, quality.median, quality.p90))
+        inside = "" if quality.coverage is None else f"{quality.coverage:.0%}"
+        shown.add_row(what, quality.left_out, str(quality.n), *figures, inside)
+    with cli_output.stdout() as console:
+        console.print(shown)
