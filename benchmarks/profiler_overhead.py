@@ -26,20 +26,21 @@ CASES = (("textbook", 64), ("resnet", 16), ("squeezenet1_1@64", 8), ("resnet18@6
 BUDGET_S = 1.0
 
 
-def profiled_images_per_s(step: TrainingStep, case: Case, device: Device) -> float:
-    return case.batch / median(timed(step, device, BUDGET_S)["step_s"])
+def profiled_images_per_s(case: Case, device: Device) -> float:
+    return case.batch / median(timed(TrainingStep(case, device), device, BUDGET_S)["step_s"])
 
 
 def bare_images_per_s(case: Case, device: Device) -> float:
     torch.manual_seed(0)
     model = case.module(device).train()
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
-    images, labels = (tensor.to(device.torch) for tensor in case.subject.batch(case.batch))
+    batches = case.batches(device)
     steps_s: list[float] = []
     until_s = 0.0
     while len(steps_s) < 5 or time.perf_counter() < until_s:
         device.synchronise()
         start_s = time.perf_counter()
+        images, labels = (tensor.to(device.torch, non_blocking=True) for tensor in next(batches))
         optimiser.zero_grad(set_to_none=True)
         functional.cross_entropy(model(images), labels).backward()
         optimiser.step()
@@ -52,16 +53,13 @@ def bare_images_per_s(case: Case, device: Device) -> float:
 
 def compared(case: Case, device: Device, rounds: int) -> list[float]:
     """Profiled over bare images/s, for each round."""
-    step = TrainingStep(case, device)
     order = random.Random(0)  # noqa: S311 - an order, not a secret
     ratios = []
     for _ in range(rounds):
         found = {}
         for who in order.sample(("profiled", "bare"), 2):
             found[who] = (
-                profiled_images_per_s(step, case, device)
-                if who == "profiled"
-                else bare_images_per_s(case, device)
+                profiled_images_per_s(case, device) if who == "profiled" else bare_images_per_s(case, device)
             )
         ratios.append(found["profiled"] / found["bare"])
     return ratios
