@@ -17,26 +17,16 @@ if TYPE_CHECKING:
     from sim.profile import Profile
 
 
-class Listed(click.ParamType):
-    """Several words, or positive whole numbers, with commas between them."""
+def _words(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, ...]:
+    """The parts of a text with commas, each once."""
+    return tuple(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))
 
-    name = "list"
 
-    def __init__(self, *, numbers: bool = False) -> None:
-        self.numbers = numbers
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Any, ...]:
-        """The parts of the text, each once."""
-        words = tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
-        if not words:
-            self.fail("names nothing", param, ctx)
-        if not self.numbers:
-            return words
-        if not all(word.isdecimal() and int(word) > 0 for word in words):
-            self.fail(f'"{value}" is not a list of positive whole numbers, such as 8,32', param, ctx)
-        return tuple(map(int, words))
+def _numbers(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...]:
+    words = _words(context, option, text)
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise click.BadParameter(f'"{text}" is not a list of positive whole numbers, such as 8,32')
+    return tuple(map(int, words))
 
 
 @click.command()
@@ -45,14 +35,12 @@ class Listed(click.ParamType):
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("profile.json"),
               show_default=True, help="The file to write; storage is measured in its folder.")  # fmt: skip
 @click.option("--quick", is_flag=True, help="About two minutes instead of about fifteen.")
-@click.option("--models", type=Listed(), help="Such as resnet50,resnet18@64: at 224 and at 64 pixels.")
-@click.option("--batches", type=Listed(numbers=True), help="Samples on each device, such as 8,32.")
-@click.option("--precisions", type=Listed(), help="Of fp32, tf32, bf16, fp16.")
-@click.option("--layouts", type=Listed(), help="Of nchw, nhwc.")
-@click.option(
-    "--world-sizes", type=Listed(numbers=True), help="Devices, or processes of a CPU, that train together."
-)
-@click.option("--only", type=Listed(), help="Of training, inference, loader, storage, checkpoint, "
+@click.option("--models", callback=_words, help="Such as resnet50,resnet18@64: at 224 and at 64 pixels.")
+@click.option("--batches", callback=_numbers, help="Samples on each device, such as 8,32.")
+@click.option("--precisions", callback=_words, help="Of fp32, tf32, bf16, fp16.")
+@click.option("--layouts", callback=_words, help="Of nchw, nhwc.")
+@click.option("--world-sizes", callback=_numbers, help="Devices, or processes of a CPU, that train together.")
+@click.option("--only", callback=_words, help="Of training, inference, loader, storage, checkpoint, "
               "host_to_device, distributed, collectives.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the order.")
 @click.option("--force", is_flag=True, help="Replace an earlier profile in the file.")
@@ -86,28 +74,29 @@ def _measured(*, device: str, out: Path, force: bool, **options: Any) -> Profile
     from train import extra
 
     extra.require()
+    from sim import profile as profiles
     from train.measure import device as devices
     from train.measure.memory_limit import free_memory_only
     from train.measure.plan import Plan, Wanted
 
     if out.exists() and not force:
         raise PlanError(f"{out} exists; choose another file, or replace it with --force")
-    chosen = {name: value for name, value in options.items() if value is not None}
-    plan = Plan(devices.find(device), Wanted(**chosen), out.absolute().parent)
-    sweep = plan.sweep(out, _command(device=device, out=out, **chosen))
+    plan = Plan(devices.find(device), Wanted(**options), out.absolute().parent)
+    sweep = plan.sweep(out, _command(device=device, out=out, **options))
     try:
         with free_memory_only(), cli_output.progress("measuring") as on_progress:
-            return sweep.run(on_progress)
+            sweep.run(on_progress)
     except KeyboardInterrupt:
         cli_output.say(f"\nInterrupted; {out} holds what was measured.")
-        return click.get_current_context().exit(cli_output.INTERRUPTED)
+        click.get_current_context().exit(cli_output.INTERRUPTED)
+    return profiles.read(out)
 
 
 def _command(**options: Any) -> str:  # noqa: ANN401 - options as above
     """The command as one would type it."""
     words = ["dcplan", "profile"]
     for name, value in options.items():
-        if value is False or (name, value) in {("device", "auto"), ("seed", 0)}:
+        if value is False or value == () or (name, value) in {("device", "auto"), ("seed", 0)}:
             continue
         words.append(f"--{name.replace('_', '-')}")
         if value is not True:

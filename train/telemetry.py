@@ -1,7 +1,7 @@
 """Power, energy and clocks of a GPU, by the management library of its maker (NVML) where it is there.
 
-A reading takes well under a millisecond and is taken before and after the steps, never among them: energy comes
-from a counter in the device, so nothing has to sample while it works. Without NVML every figure is absent.
+A reading takes well under a millisecond and is taken before and after the steps, never among them: energy
+comes from a counter in the device, so nothing has to sample while it works. Without NVML all are absent.
 """
 
 from __future__ import annotations

@@ -11,11 +11,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import torch
-
     from sim.profile import Phase
 
     Mark = Callable[[Phase], None]
@@ -59,68 +57,47 @@ class Repeats:
         return timed_s(step, self.repetitions, synchronise, self.steps)
 
 
-class Watch(Protocol):
-    """Notes when the phases of a step end."""
+@dataclass(slots=True)
+class Watch:
+    """Notes when the phases of a step end: `now` gives a moment, `seconds` the time between two."""
+
+    now: Callable[[], Any]
+    seconds: Callable[[Any, Any], float]
+    phases: list[Phase] = field(default_factory=list)
+    moments: list[Any] = field(default_factory=list)
 
     def start(self) -> None:
         """A step begins."""
+        self.phases, self.moments = [], [self.now()]
 
     def mark(self, phase: Phase) -> None:
         """A phase ends; it began where the one before ended."""
+        self.phases.append(phase)
+        self.moments.append(self.now())
 
-    def phases_s(self) -> dict[Phase, float]:
-        """Seconds of each phase of the step that was marked last; the device has come to rest."""
+    def read(self) -> dict[Phase, float]:
+        """Seconds of each phase of the last step, those of one name added; the device is at rest."""
+        sums: dict[Phase, float] = {}
+        for phase, before, after in zip(self.phases, self.moments, self.moments[1:], strict=False):
+            sums[phase] = sums.get(phase, 0.0) + max(self.seconds(before, after), 0.0)
+        return sums
 
 
-@dataclass(slots=True)
-class HostWatch:
+def host_watch() -> Watch:
     """The clock of the host: for a CPU, which is done with an operator when the call returns."""
-
-    moments: list[tuple[Phase | None, float]] = field(default_factory=list)
-
-    def start(self) -> None:
-        """A step begins."""
-        self.moments = [(None, time.perf_counter())]
-
-    def mark(self, phase: Phase) -> None:
-        """A phase ends."""
-        self.moments.append((phase, time.perf_counter()))
-
-    def phases_s(self) -> dict[Phase, float]:
-        """Seconds of each phase."""
-        return _sums(
-            (phase, now - before)
-            for (_, before), (phase, now) in zip(self.moments, self.moments[1:], strict=False)
-        )
+    return Watch(time.perf_counter, lambda before, after: after - before)
 
 
-@dataclass(slots=True)
-class CudaWatch:
+def cuda_watch() -> Watch:
     """Events in the stream of a GPU: nobody waits between the phases, so they overlap as they always do."""
+    import torch  # noqa: PLC0415 - a CPU needs none of this
 
-    moments: list[tuple[Phase | None, torch.cuda.Event]] = field(default_factory=list)
-
-    def start(self) -> None:
-        """A step begins."""
-        self.moments = [(None, self._event())]
-
-    def mark(self, phase: Phase) -> None:
-        """A phase ends as soon as the GPU has done what was asked of it until now."""
-        self.moments.append((phase, self._event()))
-
-    def phases_s(self) -> dict[Phase, float]:
-        """Seconds of each phase."""
-        return _sums(
-            (phase, before.elapsed_time(now) / 1000)
-            for (_, before), (phase, now) in zip(self.moments, self.moments[1:], strict=False)
-        )
-
-    def _event(self) -> torch.cuda.Event:
-        import torch  # noqa: PLC0415 - a CPU needs none of this
-
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()  # type: ignore[no-untyped-call]
+    def now() -> torch.cuda.Event:
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
         return event
+
+    return Watch(now, lambda before, after: before.elapsed_time(after) / 1000)
 
 
 def phases_s(
@@ -133,7 +110,7 @@ def phases_s(
         watch.start()
         step(watch.mark)
         synchronise()
-        for phase, time_s in watch.phases_s().items():
+        for phase, time_s in watch.read().items():
             seconds[phase].append(time_s)
     return {phase: tuple(times_s) for phase, times_s in seconds.items()}
 
@@ -147,12 +124,3 @@ def stopwatch() -> Iterator[Callable[[], float]]:
     """Seconds since the block began, asked at any time."""
     start_s = time.perf_counter()
     yield lambda: time.perf_counter() - start_s
-
-
-def _sums(phases: Iterator[tuple[Phase | None, float]]) -> dict[Phase, float]:
-    """Seconds of each phase, those of one name added."""
-    sums: dict[Phase, float] = {}
-    for phase, time_s in phases:
-        assert phase is not None, "only the start has no phase"
-        sums[phase] = sums.get(phase, 0.0) + max(time_s, 0.0)
-    return sums

@@ -17,11 +17,11 @@ PHASES_OFF = 0.5
 
 def faults(profile: Profile) -> list[str]:
     """Why this profile must not be fitted, each in a sentence; none if it may."""
-    return [*_too_few(profile), *_impossible_times(profile), *_too_much_drift(profile)]
+    return _impossible_times(profile) or [*_too_few(profile), *_too_much_drift(profile)]
 
 
 def warnings(profile: Profile) -> list[str]:
-    """What a fit of this profile should be told with, each in a sentence."""
+    """What a fit of this profile, which has no faults, should be told with, each in a sentence."""
     return [
         *_origin(profile),
         *_drifted(profile),

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from train.measure.device import Device, is_out_of_memory, memory_format
+from train.measure.device import Device, memory_format
 from train.measure.subject import Subject
+from train.memory import is_exhausted
 from train.timing import unmarked
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Case:
         """The model on the device, its weights laid out as the images."""
         torch.manual_seed(0)
         module = self.subject.build().to(device.torch)
-        return module.to(memory_format=memory_format(self.layout))  # type: ignore[call-overload,no-any-return]
+        return module.to(memory_format=memory_format(self.layout))
 
     def batches(self, device: Device) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches in the memory of the host, again and again."""
@@ -62,9 +63,7 @@ class Case:
 
 
 class TrainingStep:
-    """One step of training as the trainer takes it, with nothing else in the way: data, copy, forward,
-    backward, update.
-    """
+    """One step of training as the trainer takes it, with nothing else in the way."""
 
     def __init__(
         self, case: Case, device: Device, wrap: Callable[[nn.Module], nn.Module] | None = None
@@ -79,7 +78,7 @@ class TrainingStep:
         self.batches = case.batches(device)
 
     def __call__(self, mark: Mark = unmarked) -> None:
-        """Take the step; each phase is marked when it ends."""
+        """Data, copy, forward, backward, update; each phase is marked when it ends."""
         inputs, labels = next(self.batches)
         mark("data")
         inputs = inputs.to(self.device.torch, non_blocking=True)
@@ -133,5 +132,5 @@ class InferencePass:
 def why_not(error: Exception) -> dict[str, Any]:
     """Fields of a row for a configuration that did not run."""
     told = str(error).strip() or type(error).__name__
-    status = "out_of_memory" if is_out_of_memory(error) else "failed"
+    status = "out_of_memory" if is_exhausted(error) else "failed"
     return {"status": status, "reason": told.splitlines()[0][:200]}

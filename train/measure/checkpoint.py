@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,16 +9,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-
+from sim.errors import PlanError
 from sim.profile import CheckpointRow
+from train import checkpoint
 from train.measure.case import Case, TrainingStep, why_not
-from train.measure.job import passes
 from train.measure.storage import forget
 
 if TYPE_CHECKING:
     from train.measure.device import Device
     from train.measure.subject import Subject
+
+
+Operation = Literal["write", "restore"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,32 +33,30 @@ class Checkpoint:
 
     def measure(self, budget_s: float, *, first: bool) -> Iterator[CheckpointRow]:  # noqa: ARG002 - as long as it takes
         """Two rows: write and restore."""
+        fields: dict[Operation, dict[str, Any]]
         try:
-            step = TrainingStep(Case(self.subject, 2), self.device)
-            step()
-            with TemporaryDirectory(dir=self.folder, prefix=".dcplan-checkpoint-") as folder:
-                path = Path(folder) / "checkpoint.pt"
-                times_s = {"write": self._written_s(step, path), "restore": self._restored_s(step, path)}
-                size_bytes = path.stat().st_size
-        except (RuntimeError, ValueError, MemoryError, OSError) as error:
-            yield from (self._row(operation, 1, **why_not(error)) for operation in ("write", "restore"))
-            return
-        for operation, time_s in times_s.items():
-            yield self._row(operation, size_bytes, time_s=(time_s,), pass_index=passes([time_s]))
+            times_s, size_bytes = self._measured()
+            fields = {name: {"time_s": (time_s,), "pass_index": (0,)} for name, time_s in times_s.items()}
+        except (RuntimeError, ValueError, MemoryError, OSError, PlanError) as error:
+            fields, size_bytes = dict.fromkeys(("write", "restore"), why_not(error)), 1
+        self.device.tidy()
+        for operation, found in fields.items():
+            yield CheckpointRow(operation=operation, model=str(self.subject), size_bytes=size_bytes, **found)
 
-    def _row(
-        self, operation: Literal["write", "restore"] | str, size_bytes: int, **fields: Any
-    ) -> CheckpointRow:
-        return CheckpointRow(operation=operation, model=str(self.subject), size_bytes=size_bytes, **fields)
+    def _measured(self) -> tuple[dict[Operation, float], int]:
+        """Seconds of each operation, and bytes of the file."""
+        step = TrainingStep(Case(self.subject, 2), self.device)
+        step()
+        with TemporaryDirectory(dir=self.folder, prefix=".dcplan-checkpoint-") as folder:
+            path = Path(folder) / "checkpoint.pt"
+            return {"write": self._written_s(step, path), "restore": self._restored_s(step, path)}, _size(
+                path
+            )
 
     def _written_s(self, step: TrainingStep, path: Path) -> float:
         self.device.synchronise()
         start_s = time.perf_counter()
-        state = {"model": step.module.state_dict(), "optimizer": step.optimizer.state_dict()}
-        with path.open("wb") as out:
-            torch.save(state, out)
-            out.flush()
-            os.fsync(out.fileno())
+        checkpoint.save(path, {"model": step.module.state_dict(), "optimiser": step.optimizer.state_dict()})
         return time.perf_counter() - start_s
 
     def _restored_s(self, step: TrainingStep, path: Path) -> float:
@@ -66,8 +65,12 @@ class Checkpoint:
             forget(file.fileno())
         self.device.synchronise()
         start_s = time.perf_counter()
-        state = torch.load(path, map_location=self.device.torch, weights_only=True)
-        step.module.load_state_dict(state["model"])
-        step.optimizer.load_state_dict(state["optimizer"])
+        content = checkpoint.tensors(path)
+        step.module.load_state_dict(content["model"])
+        step.optimizer.load_state_dict(content["optimiser"])
         self.device.synchronise()
         return time.perf_counter() - start_s
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size

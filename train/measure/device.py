@@ -1,4 +1,4 @@
-"""The device that is measured: how to wait for it, in which precision it computes, how much memory it used."""
+"""The device that is measured: how to wait for it, in which precision it computes, what memory it used."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ import torch
 
 from sim.errors import PlanError
 from train import telemetry
-from train.timing import CudaWatch, HostWatch, Watch
+from train.timing import Watch, cuda_watch, host_watch
 
 if TYPE_CHECKING:
     from sim.profile import Layout, Precision
 
 Kind = Literal["cpu", "cuda"]
 REDUCED: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
-_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "could not create a memory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class Device:
 
     def watch(self) -> Watch:
         """What notes the phases of a step here."""
-        return HostWatch() if self.kind == "cpu" else CudaWatch()
+        return host_watch() if self.kind == "cpu" else cuda_watch()
 
     def meter(self) -> telemetry.Meter:
         """What reads power and clocks here."""
@@ -64,7 +63,7 @@ class Device:
 
     def prepare(self, precision: Precision) -> None:
         """Set the switches that hold for all operators: TF32, and the search for the fastest convolution."""
-        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
         torch.backends.cudnn.benchmark = True
         if self.kind == "cuda":
@@ -72,7 +71,7 @@ class Device:
             torch.cuda.reset_peak_memory_stats(self.index)
 
     def peak_memory_bytes(self) -> float | None:
-        """Most bytes of tensors since `prepare`, by torch's allocator; None for a CPU, which does not count."""
+        """Most bytes of tensors since `prepare`, by torch's allocator; None for a CPU, which has no count."""
         return None if self.kind == "cpu" else float(torch.cuda.max_memory_allocated(self.index))
 
     def tidy(self) -> None:
@@ -106,10 +105,3 @@ def cores() -> int:
 def memory_format(layout: Layout) -> torch.memory_format:
     """The layout of images as torch calls it."""
     return torch.channels_last if layout == "nhwc" else torch.contiguous_format
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch means that memory did not suffice."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return any(words in str(error).lower() for words in _NO_MEMORY)

@@ -1,26 +1,22 @@
 """Training on several devices with averaged gradients (DDP), and on one of them alone to compare with."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import distributed, nn
+from torch.distributed import GradBucket  # type: ignore[attr-defined]  # torch does export it
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from sim.profile import TrainingRow
+from sim.profile import Row, TrainingRow
 from train.measure.case import Case, TrainingStep, why_not
 from train.measure.device import Device
 from train.measure.job import passes
 from train.measure.processes import Group, ProcessesFailedError, agreed, smallest
 from train.measure.training import PHASES_SHARE, traced
 from train.timing import Repeats, Watch, phases_s, timed_s
-
-if TYPE_CHECKING:
-    from sim.profile import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +31,7 @@ class Distributed:
         done = 0
         try:
             for row in self.group.rows(_in_each_process, self.group, self.cases, budget_s, first):
-                assert isinstance(row, TrainingRow)
+                assert isinstance(row, TrainingRow)  # noqa: S101 - what its own function yields
                 yield row
                 done += 1
         except ProcessesFailedError as error:
@@ -58,14 +54,14 @@ def _in_each_process(
 ) -> Iterator[Row]:
     device = Device(group.kind, rank if group.kind == "cuda" else 0)
     for case in cases:
-        fields = _fixed(case, device, first=first)
+        fields = _fixed(case, device, group, first=first)
         if fields.get("status", "ok") == "ok":
             fields |= _timed(case, device, group, budget_s / len(cases))
         device.tidy()
         yield _row(case, group, fields)
 
 
-def _fixed(case: Case, device: Device, *, first: bool) -> dict[str, Any]:
+def _fixed(case: Case, device: Device, group: Group, *, first: bool) -> dict[str, Any]:
     """What does not depend on the others, from a step that each device takes alone.
 
     If it fits in memory on all of them, they go on together; if not, none of them waits for the others.
@@ -76,6 +72,7 @@ def _fixed(case: Case, device: Device, *, first: bool) -> dict[str, Any]:
         step = TrainingStep(case, device)
         if first:
             fields = traced(step)
+            fields["peak_memory_bytes"] += _bytes_of_buckets(step.module) if group.size > 1 else 0.0
         else:
             step()
     except (RuntimeError, ValueError, MemoryError) as error:
@@ -98,11 +95,18 @@ def _timed(case: Case, device: Device, group: Group, budget_s: float) -> dict[st
     step = TrainingStep(case, device, looking)
     timed_s(step, 2, device.synchronise)
     often = Repeats.within(budget_s * PHASES_SHARE, warm_s, most=10).repetitions
+    peak_bytes = device.peak_memory_bytes()
     return {
         "step_s": tuple(times_s),
         "pass_index": passes(times_s),
         "phases_s": phases_s(step, often, watch, device.synchronise),
+        **({} if peak_bytes is None else {"peak_memory_bytes": peak_bytes}),
     }
+
+
+def _bytes_of_buckets(module: nn.Module) -> float:
+    """Gradients are copied into buckets that DDP keeps from step to step."""
+    return float(sum(weight.nbytes for weight in module.parameters()))
 
 
 def _ddp(module: nn.Module, device: Device, watch: Watch | None = None) -> nn.Module:
@@ -117,7 +121,9 @@ def _ddp(module: nn.Module, device: Device, watch: Watch | None = None) -> nn.Mo
     return ddp
 
 
-def _marking_allreduce(watch: Watch, bucket: distributed.GradBucket) -> torch.futures.Future[torch.Tensor]:
+def _marking_allreduce(watch: Watch, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
     if bucket.is_last():
         watch.mark("backward")
-    return allreduce_hook(distributed.group.WORLD, bucket)
+    everybody = distributed.group.WORLD
+    assert everybody is not None  # noqa: S101 - it was made before the model
+    return allreduce_hook(everybody, bucket)

@@ -86,8 +86,8 @@ def _libraries() -> dict[str, str]:
             continue
     if torch.cuda.is_available():
         versions["cuda"] = str(torch.version.cuda)
-        versions["cudnn"] = str(torch.backends.cudnn.version())
-        versions["nccl"] = ".".join(map(str, torch.cuda.nccl.version()))
+        versions["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
+        versions["nccl"] = ".".join(map(str, torch.cuda.nccl.version()))  # type: ignore[no-untyped-call]
     else:
         versions["onednn"] = _onednn()
     return versions

@@ -1,4 +1,4 @@
-"""The data loader on its own: JPEG files read, decoded, cut to size and made into batches, nobody computing."""
+"""The data loader on its own: JPEG files read, decoded, cut to size, made into batches; nobody computes."""
 
 from __future__ import annotations
 

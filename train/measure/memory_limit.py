@@ -47,5 +47,6 @@ def _own_bytes() -> int:
 
 def _kilobytes(file: Path, name: str) -> int:
     found = re.search(rf"^{name}:\s*(\d+) kB", file.read_text("utf-8"), re.MULTILINE)
-    assert found is not None, f"{file} has no {name}"
+    if found is None:
+        raise AssertionError(f"{file} has no {name}")
     return int(found[1]) * 1024

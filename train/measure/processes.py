@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -64,21 +64,33 @@ class Group:
                     process.join()
 
 
-def _received(receiver: Connection, processes: list[BaseProcess]) -> Iterator[Row]:
+def _received(receiver: Connection, processes: Sequence[BaseProcess]) -> Iterator[Row]:
     """What the first process sends, until it says that it is done."""
+    running = list(processes)
     while True:
-        wait([receiver, *(process.sentinel for process in processes)])
-        if not receiver.poll() and all(process.exitcode in {None, 0} for process in processes):
-            wait([receiver])
-        if not receiver.poll():
-            codes = [process.exitcode for process in processes]
-            raise ProcessesFailedError(f"a process of {len(processes)} ended early, exit codes {codes}")
-        message = receiver.recv()
-        if message is None:
-            return
-        if isinstance(message, str):
-            raise ProcessesFailedError(message)
-        yield message
+        ready = wait([receiver, *(process.sentinel for process in running)])
+        if receiver in ready and receiver.poll():
+            message = _message(receiver)
+            if message is None:
+                return
+            yield message
+            continue
+        for process in [process for process in running if process.sentinel in ready]:
+            process.join()
+            running.remove(process)
+            if process.exitcode != 0 or not running:
+                raise ProcessesFailedError(f"a process ended early, with exit code {process.exitcode}")
+
+
+def _message(receiver: Connection) -> Row | None:
+    """A row, or None at the end; what went wrong is raised here."""
+    try:
+        message: Row | str | None = receiver.recv()
+    except EOFError:
+        message = "the first process ended early"
+    if isinstance(message, str):
+        raise ProcessesFailedError(message)
+    return message
 
 
 def _member(

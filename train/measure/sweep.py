@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -46,7 +47,7 @@ DRIFT_SHARE = 0.25
 
 @dataclass(slots=True)
 class Sweep:
-    """Jobs that are measured for about so long, in so many passes; `keep` is given what is known after each."""
+    """Jobs, measured for about so long in so many passes; `keep` is given what is known after each."""
 
     jobs: Sequence[Job]
     machine: Machine
@@ -89,8 +90,8 @@ class Sweep:
     def profile(self, *, complete: bool) -> Profile:
         """What is known now."""
         sections: dict[str, list[Row]] = defaultdict(list)
-        for _, row in sorted(self.rows.items()):
-            sections[SECTIONS[type(row)]].append(row)
+        for name in sorted(self.rows, key=_as_people_sort):
+            sections[SECTIONS[type(self.rows[name])]].append(self.rows[name])
         rows: dict[str, Any] = {name: tuple(found) for name, found in sections.items()}
         return Profile(
             command=self.command,
@@ -103,6 +104,11 @@ class Sweep:
             models=self.models,
             **rows,
         )
+
+
+def _as_people_sort(name: str) -> list[str | int]:
+    """Numbers in a name by their size: batch 4 comes before batch 16."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def order(jobs: Sequence[Job], seed: int, index: int) -> list[Job]:
