@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
+from sim import words
 from sim.calibration.measured import Measured, batch_of, network_of, seconds
 from sim.perf.step_time import parts_s
-from sim.reports import svg, words
+from sim.reports import svg
 from sim.reports.figures import captioned, table
 from sim.reports.html import unbroken, write_page
 from sim.reports.svg import Markup, element, joined, share
