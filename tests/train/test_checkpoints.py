@@ -55,7 +55,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def start(recipe: Path, folder: Path) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 - our own code
         [sys.executable, "-c", CHILD, str(recipe), str(folder)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
@@ -96,7 +96,7 @@ def predictions(folder: Path) -> str:
     return (folder / "predictions.csv").read_text("utf-8")
 
 
-@pytest.mark.parametrize("stop_at", [1, 5, 8, 13])
+@pytest.mark.parametrize("stop_at", [1, 5, 8, 12])
 def test_it_goes_on_from_any_step_with_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
 ) -> None:
@@ -146,7 +146,7 @@ def test_a_write_that_fails_leaves_the_last_checkpoint(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(PlanError, match="cannot be written: .*No space left"):
+    with pytest.raises(PlanError, match=r"cannot be written: .*No space left"):
         checkpoint.write(tmp_path / "checkpoint.pt", {})
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
     assert list(tmp_path.glob(".*")) == []

@@ -71,7 +71,7 @@ def test_the_loss_of_equal_logits_is_the_logarithm_of_the_classes() -> None:
 @pytest.mark.parametrize("optimiser", OPTIMISERS, ids=lambda optimiser: optimiser["kind"])
 def test_the_loss_falls(optimiser: Optimiser) -> None:
     found = losses(small.trained(small.recipe(optimiser=optimiser)))
-    assert found[-1] < 0.9 * found[0]
+    assert found[-1] < 0.97 * found[0]
 
 
 @pytest.mark.parametrize("changes", ALIKE, ids=lambda changes: next(iter(changes)))
