@@ -21,6 +21,11 @@ NOUNS = {
     "gpus": "a distribution of GPUs",
     "duration": "a distribution of times",
     "components": "a distribution of times",
+    "data": "a data set",
+    "model": "a model",
+    "optimiser": "an optimiser",
+    "schedule": "a schedule",
+    "start": "a start",
 }
 """What the kinds at a field are called, for "... is not a workload"."""
 

@@ -6,6 +6,8 @@ last checkpoint as it was. Files hold tensors, text and numbers only, and `torch
 
 import os
 import pickle
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ VERSION = 1
 FILE = "checkpoint.pt"
 UNREADABLE = (
     pickle.UnpicklingError,
+    zipfile.BadZipFile,
     RuntimeError,
     ValueError,
     KeyError,
@@ -72,13 +75,22 @@ def save(path: Path, content: object) -> None:
 def tensors(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     """What is in a file of torch, if it is nothing but tensors, text and numbers; else PlanError."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        if zipfile.is_zipfile(path) and _has_wrong_checksum(path):
+            raise PlanError(f"{path}: is damaged: its checksums do not match; nothing in it was run")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of other kinds of files before it refuses them
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise PlanError(f"{path}: there is no such file") from None
     except OSError as error:
         raise PlanError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UNREADABLE:
         raise PlanError(f"{path}: is damaged, or holds more than weights; nothing in it was run") from None
+
+
+def _has_wrong_checksum(path: Path) -> bool:
+    with zipfile.ZipFile(path) as file:
+        return file.testzip() is not None
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -198,7 +198,8 @@ def _disagreements(recipe: Recipe) -> Iterator[tuple[Location, str]]:
     tokens = isinstance(recipe.data, SyntheticTokens)
     if tokens != isinstance(recipe.model, Gpt):
         wanted = "gpt" if tokens else "textbook, resnet or torchvision"
-        yield ("model",), f"{recipe.data.kind} data are for a model of kind {wanted}"
+        place = "data" if tokens else "model"
+        yield (place,), f"{recipe.data.kind} data are for a model of kind {wanted}"
     if tokens and recipe.channels_last:
         yield ("channels_last",), "tokens have no channels; leave it out"
     if tokens and recipe.augment:

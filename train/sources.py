@@ -74,7 +74,7 @@ class ImageFiles:
             with Image.open(path) as file:
                 found = images.resize(images.pil_to_tensor(file.convert("RGB")), [self.size], antialias=True)
         except (UnidentifiedImageError, OSError) as error:
-            raise PlanError(f"{path}: this is no image: {error}") from error
+            raise PlanError(f"{path}: this is no image, or a damaged one") from error
         square: Tensor = images.center_crop(found, [self.size])
         return square
 
