@@ -24,7 +24,7 @@ from sim.parts import FROM_TEXT, Name, Part, PositiveSeconds, Seconds
 from sim.placement import PLACEMENT
 from sim.policies import POLICIES
 from sim.scheduler import SchedulerSpec
-from sim.workloads import TraceFile, Workload
+from sim.workloads import TraceFile, TrainingSteps, Workload
 
 __all__ = [
     "Fleet",
@@ -40,6 +40,8 @@ __all__ = [
     "reference",
 ]
 
+FILE_FIELDS = ("path", "device")
+"""Fields that may name a file."""
 SHORT_FORMS: Mapping[str, Mapping[str, Any]] = {
     "order": POLICIES,
     "blocking": BLOCKING,
@@ -117,12 +119,14 @@ def moved(scenario: Scenario, old: Path, new: Path) -> Scenario:
 
 
 def _moved(part: Part, old: Path, new: Path) -> Part:
-    """A part with the way to its log, if it reads one, and with those in its own parts."""
+    """A part with the ways to its log and its device, if it reads them, and with those in its own parts."""
     changes: dict[str, object] = {
         name: _moved(inner, old, new) for name, inner in part if isinstance(inner, Part)
     }
     if isinstance(part, TraceFile) and not part.path.is_absolute():
         changes["path"] = _seen_from(new, old / part.path)
+    if isinstance(part, TrainingSteps) and _is_relative_file("device", part.device):
+        changes["device"] = _seen_from(new, old / part.device).as_posix()
     return part.model_copy(update=changes)
 
 
@@ -196,21 +200,30 @@ def _expand_short_forms(values: dict[str, Any]) -> None:
 
 
 def _rebase_set_paths(read: Document) -> None:
-    """Paths set on the command line, seen from the folder of the scenario."""
+    """Files set on the command line, seen from the folder of the scenario."""
     for location in read.settings:
-        holder = read.at(location) if location[-1] != "path" else read.at(location[:-1])
-        for inner in _holders_of_paths(holder, deeper=location[-1] != "path"):
-            if inner["path"] and not Path(inner["path"]).is_absolute():
-                inner["path"] = _seen_from(read.path.parent, Path(inner["path"])).as_posix()
+        alone = location[-1] in FILE_FIELDS
+        holder = read.at(location[:-1] if alone else location)
+        for inner in _holders_of_files(holder, deeper=not alone):
+            for name in FILE_FIELDS if not alone else (str(location[-1]),):
+                value = inner.get(name)
+                if isinstance(value, str) and _is_relative_file(name, value):
+                    inner[name] = _seen_from(read.path.parent, Path(value)).as_posix()
 
 
-def _holders_of_paths(value: Any, *, deeper: bool) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - plain values of any shape
-    """The groups of fields that have a path: this one, and where asked for those in it."""
-    if isinstance(value, dict) and isinstance(value.get("path"), str):
+def _is_relative_file(field: str, value: str) -> bool:
+    """Whether a field names a file by a relative path; a device may also be one of the catalog."""
+    is_file = field == "path" or Path(value).suffix in {".yaml", ".yml"}
+    return bool(value) and is_file and not Path(value).is_absolute()
+
+
+def _holders_of_files(value: Any, *, deeper: bool) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - plain values of any shape
+    """The groups of fields that name a file: this one, and where asked for those in it."""
+    if isinstance(value, dict) and any(isinstance(value.get(name), str) for name in FILE_FIELDS):
         yield value
     if deeper and isinstance(value, dict | list):
         for inner in value.values() if isinstance(value, dict) else value:
-            yield from _holders_of_paths(inner, deeper=True)
+            yield from _holders_of_files(inner, deeper=True)
 
 
 def _seen_from(folder: Path, path: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from sim import words
 from sim.errors import PlanError, listed
 from sim.parts import Name, Part
 from sim.perf.operators import Model, OperatorKind
@@ -247,7 +248,7 @@ def training_step(
     if world > 1:
         link = device.link(world, nodes)
         if link not in device.links:
-            outside += (f"all-reduce of {world} devices on {nodes} nodes was not measured",)
+            outside += (f"all-reduce of {world} devices on {words.count(nodes, 'node')} was not measured",)
         together_s = alone_s * (1 + device.waiting * math.log2(world / nodes))
         whole_s = overlapped(together_s, link.all_reduce_s(4.0 * model.parameters), device.overlap)
     if device.samples_per_s is not None:

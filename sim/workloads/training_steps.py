@@ -30,7 +30,9 @@ class TrainingSteps(Part):
     )
     device: str = Field(description="a fitted device of the catalog, or a file that dcplan calibrate wrote")
     batch: int = Field(ge=1, description="samples of each GPU in one step")
-    precision: Precision = Field("fp16", description="fp32, tf32, bf16 or fp16, as measured")
+    precision: Precision | None = Field(
+        None, description="fp32, tf32, bf16 or fp16; left out, the first that was measured"
+    )
     layout: Layout | None = Field(None, description="nchw or nhwc; left out, the first that was measured")
     steps: Annotated[int, Field(ge=1)] | None = Field(None, description="steps of a job")
     epochs: Annotated[float, Field(gt=0)] | None = Field(None, description="passes over the images")
@@ -64,11 +66,12 @@ class TrainingSteps(Part):
     def notes(self, gpus: Counts, folder: Path) -> tuple[str, ...]:
         """What a report must say of step times: their intervals, and where they go beyond measurements."""
         told = []
+        name = device(self.device, folder).name
         for world in np.unique(gpus):
             step = self.step(int(world), folder)
             low, high = (units.human_duration(time_s) for time_s in (step.low_s, step.high_s))
             told.append(
-                f"A step of {self.model} on {world} x {self.device}, batch {self.batch}: "
+                f"A step of {self.model} on {world} x {name}, batch {self.batch}: "
                 f"{units.human_duration(step.step_s)}, with 80 % between {low} and {high}"
                 + "".join(f"; outside the measured range: {fault}" for fault in step.outside)
             )
@@ -76,11 +79,12 @@ class TrainingSteps(Part):
 
     def step(self, world: int, folder: Path) -> Prediction:
         """One step on so many GPUs."""
+        fitted = device(self.device, folder)
         return training_step(
             network(self.model, self.image_size),
-            device(self.device, folder),
+            fitted,
             self.batch,
-            self.precision,
+            self.precision or fitted.settings[0].precision,
             layout=self.layout,
             world=world,
         )

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 import click
@@ -152,6 +153,25 @@ def test_settings_lead_to_a_log_from_the_current_folder(folder: Path) -> None:
     for run, setting in settings.items():
         dcplan("run", "deep/replay.yaml", "--out", run, "--set", setting)
     assert (folder / "a" / "jobs.csv").read_bytes() == (folder / "b" / "jobs.csv").read_bytes()
+
+
+def test_a_run_on_a_device_of_ones_own_can_be_repeated_from_its_folder(folder: Path) -> None:
+    (folder / "devices").mkdir()
+    known = resources.files("sim.catalog") / "devices" / "v100-sxm2-16gb.yaml"
+    (folder / "devices" / "mine.yaml").write_text(known.read_text("utf-8"), "utf-8")
+    steps = "{kind: training_steps, model: resnet18, device: devices/mine.yaml, batch: 64, steps: 9000}"
+    (folder / "small.yaml").write_text(SCENARIO.replace("{kind: exponential, mean: 1 h}", steps), "utf-8")
+    dcplan("run", "small.yaml", "--out", "far/away/run")
+    dcplan("run", "far/away/run/scenario.yaml", "--out", "again")
+    (folder / "deep").mkdir()
+    text = SCENARIO.replace("{kind: exponential, mean: 1 h}", steps.replace("devices/mine.yaml", "none.yaml"))
+    (folder / "deep" / "small.yaml").write_text(text, "utf-8")
+    setting = "workloads.0.duration.device=devices/mine.yaml"
+    dcplan("run", "deep/small.yaml", "--out", "set", "--set", setting)
+    for file in ("jobs.csv", "summary.json"):
+        assert len({(folder / run / file).read_bytes() for run in ("far/away/run", "again", "set")}) == 1
+    missing = dcplan("run", "deep/small.yaml", "--out", "none", code=2)
+    assert "none.yaml" in missing.stderr
 
 
 def test_an_absolute_path_stays_in_the_written_scenario(folder: Path) -> None:

@@ -63,7 +63,7 @@ class OneCycle(Part):
     def factor(self, done: float) -> float:
         """Part of the learning rate when this part of the training is done.
 
-        >>> OneCycle().factor(0.0), OneCycle().factor(0.3)
+        >>> round(OneCycle().factor(0.0), 6), OneCycle().factor(0.3)
         (0.04, 1.0)
         """
         if done < self.rise:

@@ -29,7 +29,7 @@ def of(device: Device) -> Machine:
         cores=devices.cores(),
         threads=torch.get_num_threads(),
         host_memory_bytes=memory_bytes,
-        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        system=f"{platform.system()} {platform.machine()}",
         libraries=_libraries(),
         load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0,
         **known,
