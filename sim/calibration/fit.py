@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,37 @@ def general_prior() -> Prior:
         np.log([parameter.start for parameter in PARAMETERS]),
         np.log([parameter.spread for parameter in PARAMETERS]),
     )
+
+
+ON_A_CPU: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "half_columns": (8.0, 2.5),
+        "half_length": (16.0, 2.5),
+        "half_tiles": (1.0, 2.0),
+        "misaligned": (1.1, 1.3),
+        "kernel_s": (1e-5, 2.5),
+        "weight_s": (1e-5, 2.5),
+        "host_s": (1e-6, 1.01),
+        "step_s": (1e-4, 3.0),
+    }
+)
+"""What is expected otherwise where a CPU computes, with the factor by which it may be off.
+
+A few wide cores are busy with small products already, and nothing launches kernels ahead of them, so all
+overhead is the kernels'.
+"""
+
+
+def cpu_prior() -> Prior:
+    """What is true of any CPU."""
+    general = general_prior()
+    centre, spread = general.centre.copy(), general.spread.copy()
+    for name, (start, factor) in ON_A_CPU.items():
+        for place, parameter in enumerate(NAMES):
+            of_kind = parameter.startswith(f"{name}.") and not parameter.endswith(".matrix_product")
+            if parameter == name or of_kind:
+                centre[place], spread[place] = math.log(start), math.log(factor)
+    return Prior(centre, spread)
 
 
 def like(setting: Setting, spread: float = 0.2) -> Prior:

@@ -158,3 +158,23 @@ def test_a_resnet_on_the_catalogs_devices_takes_what_was_published() -> None:
     """NVIDIA publishes 2,470 images a second or so for ResNet-50 on an A100 in mixed precision."""
     found = training_step(network("resnet50", 224), devices.device("a100-sxm4-80gb"), 256, "fp16")
     assert 256 / found.step_s == pytest.approx(2400, rel=0.2)
+
+
+def test_what_else_ran_on_a_cpu_does_not_count(tmp_path: Path) -> None:
+    """Every third configuration was disturbed in its first pass; on a GPU the median of all would be taken."""
+    quiet = synthetic.profile(networks=("resnet18", "mobilenetv2_100", "vgg11"))
+    cpu = quiet.machine.model_copy(update={"device": "cpu"})
+    disturbed = tuple(
+        row.model_copy(update={"step_s": tuple(3 * t for t in row.step_s[:3]) + row.step_s[3:]})
+        if place % 3 == 0
+        else row
+        for place, row in enumerate(quiet.training)
+    )
+    fitted = []
+    for name, rows in (("quiet", quiet.training), ("disturbed", disturbed)):
+        path = tmp_path / f"{name}.json"
+        profiles.write(quiet.model_copy(update={"machine": cpu, "training": rows, "checksum": None}), path)
+        fitted.append(of_profile.fit_profiles([path], "cpu").device.settings[0])
+    step = Step(network("resnet50"), 8, "fp32")
+    quiet_s, disturbed_s = (step_s(setting.logarithms, work([step]))[0] for setting in fitted)
+    assert disturbed_s == pytest.approx(quiet_s, rel=0.05)
