@@ -84,7 +84,7 @@ def fit_profiles(paths: Sequence[Path], name: str, gpu: str | None = None) -> Pr
         source=f"dcplan calibrate {' '.join(path.name for path in paths)}; measured by "
         f"{profiles[0].command or 'dcplan profile'} on {machine.device_name}, "
         f"fingerprint {machine.fingerprint}",
-        settings=tuple(setting for setting, _ in fitted.values()),
+        settings=tuple(sorted((setting for setting, _ in fitted.values()), key=lambda s: -s.measured)),
         links=links,
         samples_per_s=_loading(profiles),
     )

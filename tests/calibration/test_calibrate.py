@@ -161,7 +161,7 @@ def test_a_resnet_on_the_catalogs_devices_takes_what_was_published() -> None:
 
 
 def test_what_else_ran_on_a_cpu_does_not_count(tmp_path: Path) -> None:
-    """Every third configuration was disturbed in its first pass; on a GPU the median of all would be taken."""
+    """Every third configuration was disturbed in its first pass; a GPU's time would be the median of all."""
     quiet = synthetic.profile(networks=("resnet18", "mobilenetv2_100", "vgg11"))
     cpu = quiet.machine.model_copy(update={"device": "cpu"})
     disturbed = tuple(

@@ -33,6 +33,7 @@ SHORT = {
     "shared_ai_fleet": ("horizon=4 d",),
     "philly_replay": ("workloads.0.format=csv", "fleet.pools.0.nodes=6"),
     "cnn_lab": (),
+    "own_device": (),
     "trace_replay": ("fleet.pools.0.nodes=6",),
 }
 """What makes each scenario short enough for a test. The traces are those of `small_log`."""
