@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from train import checkpoint, compress, distil, folder, loop, memory, models, savings, sources
+from train import checkpoint, compress, ddp, distil, folder, loop, memory, models, savings, sources
 from train import training as trainings
 from train.config import Recipe
 from train.ddp import Place
@@ -48,8 +48,9 @@ def carry_out(recipe: Recipe, options: Options, place: Place, progress: Progress
 
 def prepared(recipe: Recipe, options: Options, place: Place) -> tuple[Training, Teacher | None]:
     """A training at its beginning, or where its checkpoint left it, and its teacher if it has one."""
-    splits = sources.read(recipe.data, options.data_folder, recipe.seed, download=options.download)
-    model = loop.initialise(recipe, splits.task, options.data_folder, download=options.download)
+    with ddp.one_before_others(place, wanted=options.download):
+        splits = sources.read(recipe.data, options.data_folder, recipe.seed, download=options.download)
+        model = loop.initialise(recipe, splits.task, options.data_folder, download=options.download)
     teacher = distil.teacher(recipe, splits.task, place)
     model = trainings.translated(model, recipe)
     training = trainings.prepare(recipe, splits, place, model, distil.objective(recipe, teacher))
