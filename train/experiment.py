@@ -35,7 +35,7 @@ def carry_out(recipe: Recipe, options: Options, place: Place, progress: Progress
     started_s = perf_counter()
     if place.leads:
         folder.begin(options.out, recipe, resume=options.resume, force=options.force)
-    with trainings.numerics(recipe):
+    with trainings.numerics(recipe), trainings.compiler_told_of():
         training, teacher = prepared(recipe, options, place)
         _train(training, options, progress)
         if training.best:

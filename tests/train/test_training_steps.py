@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="needs the extra train")
 from sim.errors import PlanError
 from tests.train import small
 from train import config, loop
+from train import training as trainings
 from train.choices import Optimiser
 from train.training import Training
 
@@ -91,6 +92,18 @@ def test_a_compiled_model_learns_the_same(plain: Training) -> None:
     training = small.trained(small.recipe(compile=True))
     assert small.distance(training, plain) < 2e-4
     assert training.model.state_dict().keys() == plain.model.state_dict().keys()
+
+
+def test_without_a_compiler_that_works_the_remedy_is_told() -> None:
+    torch._dynamo.reset()
+    broken = {"cpp.cxx": (None, "no-such-compiler"), "fx_graph_cache": False}
+    with (
+        pytest.raises(PlanError, match=r"^compile: .*C\+\+ compiler that works.*or set compile to false$"),
+        torch._inductor.config.patch(broken),
+        trainings.compiler_told_of(),
+    ):
+        small.trained(small.recipe(compile=True))
+    torch._dynamo.reset()
 
 
 def test_long_gradients_are_cut() -> None:
