@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from train import checkpoint, compress, ddp, distil, folder, loop, memory, models, savings, sources
+from train import checkpoint, compress, ddp, distil, extra, folder, loop, memory, models, savings, sources
 from train import training as trainings
 from train.config import Recipe
 from train.ddp import Place
@@ -33,10 +33,14 @@ class Options:
 def carry_out(recipe: Recipe, options: Options, place: Place, progress: Progress = None) -> dict[str, Any]:
     """Train, test and report; the summary, which is also in the folder with all else."""
     started_s = perf_counter()
+    if options.tensorboard:
+        extra.require("tensorboard")
     if place.leads:
-        folder.begin(options.out, recipe, resume=options.resume, force=options.force)
+        folder.check(options.out, resume=options.resume, force=options.force)
     with trainings.numerics(recipe), trainings.compiler_told_of():
         training, teacher = prepared(recipe, options, place)
+        if place.leads:
+            folder.begin(options.out, recipe, resume=options.resume, force=options.force)
         _train(training, options, progress)
         if training.best:
             training.model.load_state_dict(training.best["model"])
