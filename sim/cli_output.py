@@ -52,13 +52,13 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - whatever the command returns
         """Run the command that was asked for."""
         try:
-            with _stopped_by_signal():
+            with _stopped_by_signal(ctx):
                 return super().invoke(ctx)
         except PlanError as error:
             say(str(error))
             ctx.exit(USER_ERROR)
         except KeyboardInterrupt:
-            say("\nInterrupted; nothing was kept.")
+            say(f"\nInterrupted; {_what_stays(ctx)}.")
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             _drop_output()
@@ -66,11 +66,11 @@ class Commands(click.Group):
 
 
 @contextmanager
-def _stopped_by_signal() -> Iterator[None]:
+def _stopped_by_signal(ctx: click.Context) -> Iterator[None]:
     """A signal to stop unwinds what is going on, so that nothing half written stays."""
 
     def stop(*_: object) -> None:
-        say("Stopped; nothing was kept.")
+        say(f"Stopped; {_what_stays(ctx)}.")
         raise SystemExit(TOLD_TO_STOP)
 
     if threading.current_thread() is not threading.main_thread():
@@ -81,6 +81,16 @@ def _stopped_by_signal() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def when_stopped(tell: Callable[[], str]) -> None:
+    """What a command says of its results, instead of "nothing was kept", when it is stopped half-way."""
+    click.get_current_context().meta[__name__] = tell
+
+
+def _what_stays(ctx: click.Context) -> str:
+    tell: Callable[[], str] = ctx.meta.get(__name__, lambda: "nothing was kept")
+    return tell()
 
 
 def say(message: str) -> None:

@@ -67,12 +67,23 @@ def train(
     extra.require()
     from train import ddp, experiment
 
+    cli_output.when_stopped(lambda: _what_stays(out))
     extra.use_threads(threads)
     options = experiment.Options(out, data_dir, download, resume, force, tensorboard)
     with ddp.joined(device) as place, cli_output.progress(f"training {wanted.name}") as progress:
         summary = experiment.carry_out(wanted, options, place, progress if place.leads else None)
     if place.leads:
         _print(summary, out, as_json=as_json)
+
+
+def _what_stays(out: Path) -> str:
+    """What an interrupted training leaves, and how to go on."""
+    from train import checkpoint
+
+    file = out / checkpoint.FILE
+    if file.exists():
+        return f"{file} stays, go on with the same command and --resume"
+    return "there was no checkpoint yet, begin again with the same command and --resume"
 
 
 def _print_recipes(*, as_json: bool) -> None:

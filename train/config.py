@@ -26,6 +26,9 @@ from train.choices.starts import RandomStart
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
+FILES = (("data", "path"), ("start", "path"), ("distil", "teacher"))
+"""Fields that name a file or a folder."""
+
 SHORT_FORMS = ("data", "model", "start", "optimiser", "schedule")
 """Fields where a kind may stand alone: ``data: mnist`` for ``data: {kind: mnist}``."""
 
@@ -119,13 +122,17 @@ class Recipe(Part):
 def load(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in a file or of a shipped name, with ``field.inner=value`` settings laid over it.
 
+    Paths in a file are relative to the folder of the file, those in settings and in shipped recipes to the
+    current folder; all are absolute in the recipe, which thus means the same wherever it is written.
     Raises ScenarioError, which lists every fault with its line; PlanError if there is no such recipe.
     """
     read = document.read(_place(recipe))
     _expand_short_forms(read.values)
+    _fix_paths(read.values, Path() if recipe in names() else read.path.parent)
     for setting in overrides:
         document.override(read, setting)
         _expand_short_forms(read.values)
+    _fix_paths(read.values, Path())
     found, faults = _validate(read)
     faults = read.faults + faults
     if found is None or faults:
@@ -176,6 +183,14 @@ def _expand_short_forms(values: dict[str, Any]) -> None:
     for name in SHORT_FORMS:
         if isinstance(values.get(name), str):
             values[name] = {"kind": values[name]}
+
+
+def _fix_paths(values: Mapping[str, Any], folder: Path) -> None:
+    """Make relative paths absolute, as seen from a folder."""
+    for part, field in FILES:
+        inner = values.get(part)
+        if isinstance(inner, dict) and isinstance(inner.get(field), str) and inner[field]:
+            inner[field] = str((folder / inner[field]).absolute())
 
 
 def _validate(read: Document) -> tuple[Recipe | None, list[Fault]]:

@@ -2,6 +2,10 @@
 
 ``torchrun`` starts the processes and tells each its rank; NCCL connects GPUs, gloo connects CPUs. Without
 torchrun there is one process, and nothing here does anything.
+
+Many processes learn what one would from the same batch, up to rounding, but for batch normalisation: each
+process normalises with the mean and deviation of its own share of the batch, and the running statistics that
+are kept are those of the first process.
 """
 
 import os
@@ -67,6 +71,17 @@ def shared(model: nn.Module, place: Place) -> nn.Module:
     if place.world == 1:
         return model
     return DistributedDataParallel(model, [place.device] if place.device.type == "cuda" else None)
+
+
+@contextmanager
+def one_before_others(place: Place, *, wanted: bool) -> Iterator[None]:
+    """If wanted, let the first process go ahead, so that the others find what it has fetched."""
+    waits = wanted and place.world > 1
+    if waits and not place.leads:
+        distributed.barrier()
+    yield
+    if waits and place.leads:
+        distributed.barrier()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from train import checkpoint, compress, distil, folder, loop, memory, models, savings, sources
+from train import checkpoint, compress, ddp, distil, extra, folder, loop, memory, models, savings, sources
 from train import training as trainings
 from train.config import Recipe
 from train.ddp import Place
@@ -33,10 +33,14 @@ class Options:
 def carry_out(recipe: Recipe, options: Options, place: Place, progress: Progress = None) -> dict[str, Any]:
     """Train, test and report; the summary, which is also in the folder with all else."""
     started_s = perf_counter()
+    if options.tensorboard:
+        extra.require("tensorboard")
     if place.leads:
-        folder.begin(options.out, recipe, resume=options.resume, force=options.force)
-    with trainings.numerics(recipe):
+        folder.check(options.out, resume=options.resume, force=options.force)
+    with trainings.numerics(recipe), trainings.compiler_told_of():
         training, teacher = prepared(recipe, options, place)
+        if place.leads:
+            folder.begin(options.out, recipe, resume=options.resume, force=options.force)
         _train(training, options, progress)
         if training.best:
             training.model.load_state_dict(training.best["model"])
@@ -48,8 +52,9 @@ def carry_out(recipe: Recipe, options: Options, place: Place, progress: Progress
 
 def prepared(recipe: Recipe, options: Options, place: Place) -> tuple[Training, Teacher | None]:
     """A training at its beginning, or where its checkpoint left it, and its teacher if it has one."""
-    splits = sources.read(recipe.data, options.data_folder, recipe.seed, download=options.download)
-    model = loop.initialise(recipe, splits.task, options.data_folder, download=options.download)
+    with ddp.one_before_others(place, wanted=options.download):
+        splits = sources.read(recipe.data, options.data_folder, recipe.seed, download=options.download)
+        model = loop.initialise(recipe, splits.task, options.data_folder, download=options.download)
     teacher = distil.teacher(recipe, splits.task, place)
     model = trainings.translated(model, recipe)
     training = trainings.prepare(recipe, splits, place, model, distil.objective(recipe, teacher))

@@ -5,13 +5,16 @@ from importlib.util import find_spec
 from sim.errors import PlanError
 
 PACKAGES = ("torch", "torchvision")
+BESIDE = {"tensorboard"}
+"""What the extra does not bring, as few want it."""
 
 
 def require(*packages: str) -> None:
     """Raise PlanError, with the remedy, unless the packages (PyTorch's, if none is named) are installed."""
     missing = [name for name in packages or PACKAGES if find_spec(name) is None]
     if missing:
-        raise PlanError(f'training needs {" and ".join(missing)}: pip install "dcplan[train]"')
+        wanted = " ".join(missing) if BESIDE.issuperset(missing) else '"dcplan[train]"'
+        raise PlanError(f"training needs {' and '.join(missing)}: pip install {wanted}")
 
 
 def use_threads(threads: int | None) -> None:

@@ -25,7 +25,6 @@ from typing import Any
 from sim.errors import RunFolderError
 from train import checkpoint, config, plots
 from train.config import Recipe
-from train.extra import require
 from train.loop import Predictions
 
 RECIPE, METRICS, CURVES = "recipe.yaml", "metrics.csv", "curves.svg"
@@ -44,24 +43,32 @@ COLUMNS = (
 Row = Mapping[str, float]
 
 
-def begin(folder: Path, recipe: Recipe, *, resume: bool = False, force: bool = False) -> None:
-    """Make the folder, or take it up again; RunFolderError if it holds something that must not be lost."""
+def check(folder: Path, *, resume: bool = False, force: bool = False) -> set[str]:
+    """The names of what is in a folder; RunFolderError if that must not be lost."""
     try:
         held = {path.name for path in folder.iterdir()} if folder.exists() else set()
-        if held and RECIPE not in held:
-            raise RunFolderError(f"{folder} exists and is no training; it is left alone, choose another")
-        if held and not resume and not force:
-            raise RunFolderError(
-                f"{folder} holds an earlier training; go on with --resume, replace it with --force, "
-                f"or choose another folder with --out"
-            )
+    except OSError as error:
+        raise RunFolderError(f"{folder} cannot be used: {error.strerror or error}") from error
+    if held and RECIPE not in held:
+        raise RunFolderError(f"{folder} exists and is no training; it is left alone, choose another")
+    if held and not resume and not force:
+        raise RunFolderError(
+            f"{folder} holds an earlier training; go on with --resume, replace it with --force, "
+            f"or choose another folder with --out"
+        )
+    return held
+
+
+def begin(folder: Path, recipe: Recipe, *, resume: bool = False, force: bool = False) -> None:
+    """Make the folder, or take it up again; RunFolderError if it cannot be used."""
+    held = check(folder, resume=resume, force=force)
+    try:
         if held and not resume:
             _clear(folder)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunFolderError(f"{folder} cannot be used: {error.strerror or error}") from error
-    if not resume or RECIPE not in held:
-        write(folder / RECIPE, config.dump(recipe))
+    write(folder / RECIPE, config.dump(recipe))
 
 
 def _clear(folder: Path) -> None:
@@ -126,7 +133,6 @@ def events(folder: Path, *, wanted: bool, epoch: int = 0) -> Iterator[Callable[[
     if not wanted:
         yield lambda _: None
         return
-    require("tensorboard")
     from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - only if asked for
 
     writer = SummaryWriter(str(folder / EVENTS), purge_step=epoch + 1)

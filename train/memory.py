@@ -32,10 +32,13 @@ def largest(fits: Callable[[int], bool], batch: int) -> int | None:
     return None
 
 
-def advice(training: Training) -> PlanError:
-    """What to tell a user whose batch did not fit: the largest that does, and how to keep the recipe's."""
+def advice(training: Training, fitting: Callable[[int], bool] | None = None) -> PlanError:
+    """What to tell a user whose batch did not fit: the largest that does, and how to keep the recipe's.
+
+    Whether so many samples fit is tried with ``fits`` unless another answer is given.
+    """
     tried = training.setting.batch
-    found = largest(lambda batch: fits(training, batch), tried)
+    found = largest(fitting or (lambda batch: fits(training, batch)), tried)
     if found is None:
         return PlanError(
             "out of memory: not even one sample fits; choose a smaller model or smaller inputs, "

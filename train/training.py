@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo.exc import BackendCompilerFailed
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
@@ -24,6 +25,9 @@ Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 OPTIMISERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop}
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+NO_COMPILER = ("InvalidCxxCompiler", "CppCompileError", "TritonMissing", "GPUTooOldForTriton")
+"""What torch.compile says of a machine where it cannot make code."""
+
 MAY_DIFFER = {"description", "epochs", "workers", "pin_memory", "checkpoint_every_steps", "early_stopping"}
 """What may be changed when a training is taken up again; its weights would still be right."""
 
@@ -115,6 +119,21 @@ def translated(model: nn.Module, recipe: Recipe) -> nn.Module:
     if recipe.compile:
         model.compile()
     return model
+
+
+@contextmanager
+def compiler_told_of() -> Iterator[None]:
+    """Where torch.compile finds no compiler that works, say so: PlanError."""
+    try:
+        yield
+    except BackendCompilerFailed as error:
+        if not any(sign in str(error) for sign in NO_COMPILER):
+            raise
+        reason = str(error).splitlines()[0]
+        raise PlanError(
+            f"compile: torch.compile needs a C++ compiler that works, and Triton on a GPU ({reason}); "
+            f"install one, name it in the environment variable CXX, or set compile to false"
+        ) from error
 
 
 def copied(training: Training) -> nn.Module:

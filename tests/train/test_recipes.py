@@ -78,6 +78,32 @@ def test_an_unknown_recipe_is_refused_with_the_nearest_name() -> None:
         config.load("none.yaml")
 
 
+PATHS = "name: x\ndata: {kind: folder, path: images}\nstart: {kind: checkpoint, path: runs/a}\n"
+
+
+def test_a_path_is_relative_to_its_file_and_one_set_to_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "x.yaml").write_text(PATHS, "utf-8")
+    monkeypatch.chdir(tmp_path / "here")
+    recipe = config.load("../there/x.yaml", ["distil={teacher: runs/b}", "start.path=c"])
+    assert recipe.data.path.resolve() == tmp_path / "there" / "images"
+    assert recipe.start.path == tmp_path / "here" / "c"
+    assert recipe.distil is not None
+    assert recipe.distil.teacher == tmp_path / "here" / "runs" / "b"
+    assert config.load("digits_distilled").distil.teacher == tmp_path / "here" / "runs" / "digits"
+
+
+def test_a_recipe_means_the_same_files_wherever_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(PATHS, "utf-8")
+    recipe = config.load(str(tmp_path / "x.yaml"))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").write_text(config.dump(recipe), "utf-8")
+    assert config.load(str(tmp_path / "run" / "recipe.yaml")) == recipe
+
+
 def test_a_short_form_is_a_kind_alone(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("name: x\ndata: mnist\nschedule: one_cycle\n", "utf-8")
     recipe = config.load(str(tmp_path / "x.yaml"), ["optimiser=adamw"])

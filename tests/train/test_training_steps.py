@@ -9,9 +9,9 @@ torch = pytest.importorskip("torch", reason="needs the extra train")
 
 from sim.errors import PlanError
 from tests.train import small
-from train import loop, memory
+from train import config, loop
+from train import training as trainings
 from train.choices import Optimiser
-from train.config import Recipe
 from train.training import Training
 
 OPTIMISERS = [
@@ -94,6 +94,18 @@ def test_a_compiled_model_learns_the_same(plain: Training) -> None:
     assert training.model.state_dict().keys() == plain.model.state_dict().keys()
 
 
+def test_without_a_compiler_that_works_the_remedy_is_told() -> None:
+    torch._dynamo.reset()
+    broken = {"cpp.cxx": (None, "no-such-compiler"), "fx_graph_cache": False}
+    with (
+        pytest.raises(PlanError, match=r"^compile: .*C\+\+ compiler that works.*or set compile to false$"),
+        torch._inductor.config.patch(broken),
+        trainings.compiler_told_of(),
+    ):
+        small.trained(small.recipe(compile=True))
+    torch._dynamo.reset()
+
+
 def test_long_gradients_are_cut() -> None:
     optimiser = {"kind": "sgd", "learning_rate": 1.0, "momentum": 0.0}
     training = small.training(small.recipe(optimiser=optimiser, clip_norm=0.01))
@@ -153,24 +165,9 @@ def test_a_gpt_learns_to_count() -> None:
     assert found[-1] < 0.7 * found[0]
 
 
-def test_the_digits_are_learnt() -> None:
-    wanted = Recipe(
-        name="digits", seed=1, optimiser={"kind": "adam", "learning_rate": 0.003}, epochs=6, batch=32,
-        model={"kind": "textbook", "channels": 16, "hidden": 64}, schedule={"kind": "cosine"},
-    )  # fmt: skip
+def test_the_shipped_recipe_learns_the_digits() -> None:
+    wanted = config.load("digits", ["epochs=8"])
     training = small.trained(wanted)
-    assert loop.infer(training.model, training.splits.test, training.setting).accuracy >= 0.95
-
-
-def test_the_batch_that_would_fit_is_found_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    training = small.training(small.recipe(batch=64))
-    monkeypatch.setattr(memory, "fits", lambda _, batch: batch <= 20)
-    told = str(memory.advice(training))
-    assert "64 samples at a time do not fit" in told
-    assert "16 do; set accumulate to 4 to keep the batch of 64, or batch to 16" in told
-
-
-def test_memory_that_is_used_up_is_told_from_other_failures() -> None:
-    assert memory.is_exhausted(torch.OutOfMemoryError("CUDA out of memory"))
-    assert memory.is_exhausted(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"))
-    assert not memory.is_exhausted(RuntimeError("shapes cannot be multiplied"))
+    found = losses(training)
+    assert found[-1] < 0.1 * found[0]
+    assert loop.infer(training.model, training.splits.test, training.setting).accuracy >= 0.97
