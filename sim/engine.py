@@ -49,10 +49,6 @@ class Clock(simpy.Environment):
         """What has not happened yet: a heap of (time, order, serial number, event or job)."""
         self._silenced = 0
 
-    def move_to(self, time_s: float) -> None:
-        """The moment that is played from now on."""
-        self._now = time_s
-
     def set_alarm(self, job: Job, what: int, time_s: float) -> None:
         """Ring for a job at a time; its older alarms are void, for it gets a new serial number."""
         job.serial = serial = next(self._eid)
@@ -136,7 +132,7 @@ class Simulation:
             now_s = queue[0][0] if queue and queue[0][0] < arrives_s else arrives_s
             if now_s >= horizon_s:
                 break
-            clock.move_to(now_s)
+            clock._now = now_s  # noqa: SLF001  our own clock; a call for each moment would be felt
             while queue and queue[0][0] == now_s:
                 self._happen(now_s)
             if arrives_s == now_s:
@@ -158,13 +154,12 @@ class Simulation:
         _, what, serial, job = heappop(clock.queue)
         if job.serial != serial:
             return
-        desk = self._desk(job)
+        desk = self.venues[self.codes[job.index]].desk
         if what == ENDS:
-            if desk.partition.order.sinks:
+            if desk.sinks:
                 clock.silence(job)
             over = self.kill_at_estimate and job.work_left_s > job.remaining_s
-            desk.finish(job, now_s, Outcome.TIMED_OUT if over else DONE)
-            if desk.idle:
+            if not desk.finish(job, now_s, Outcome.TIMED_OUT if over else DONE):
                 return
         elif what == SINKS:
             desk.change_rank(job, now_s)
@@ -208,7 +203,7 @@ class Simulation:
                 job.was = None
             partition.displaced.clear()
         if partition.begun:
-            kill, sinks = self.kill_at_estimate, partition.order.sinks
+            kill, sinks = self.kill_at_estimate, desk.sinks
             for job in partition.begun:
                 run_s = job.work_left_s
                 if kill and run_s > job.remaining_s:
@@ -227,9 +222,6 @@ class Simulation:
         if at_s < job.started_s + job.restart_s + job.work_left_s:
             self.clock.add_alarm(job, SINKS, at_s)
 
-    def _desk(self, job: Job) -> Desk:
-        return self.venues[self.codes[job.index]].desk
-
     # ---- the end
 
     def _close(self, horizon_s: float | None) -> None:
@@ -238,7 +230,7 @@ class Simulation:
         last_s = max(map(itemgetter(2), log.runs), default=0.0)
         end_s = log.end_s = last_s if horizon_s is None else horizon_s
         for job in sorted(self.clock.running(), key=attrgetter("index")):
-            self._desk(job).partition.stop(job, end_s, Outcome.CENSORED)
+            self.venues[self.codes[job.index]].desk.partition.stop(job, end_s, Outcome.CENSORED)
         for desk in dict.fromkeys(venue.desk for venue in self.venues):
             for job in sorted(desk.queue.jobs(), key=attrgetter("index")):
                 if job.marks is not None:

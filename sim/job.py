@@ -14,6 +14,9 @@ class Job:
 
     `index` is its row in the arrivals table and breaks every tie. Times are seconds of simulated time. What
     the policy may look at is the estimate; `work_left_s` is the truth, which only the engine uses.
+
+    Three facts are there only once they are true: `expected_end_s` of a job that has started, `earlier`, its
+    rank when it last lost its GPUs, and `above`, its place in the level from which it last sank.
     """
 
     __slots__ = (
@@ -38,10 +41,13 @@ class Job:
         "shape",
         "site",
         "started_s",
-        "submit_s",
         "was",
         "work_left_s",
     )
+
+    above: tuple[float, ...]
+    earlier: tuple[float, ...]
+    expected_end_s: float
 
     def __init__(
         self,
@@ -54,7 +60,6 @@ class Job:
         shape: Shape,
     ) -> None:
         self.index = index
-        self.submit_s = submit_s
         self.work_left_s = work_s
         """Work still to do, in seconds on its GPUs; known to the engine only."""
         self.estimate_s = estimate_s
@@ -73,22 +78,17 @@ class Job:
         """GPU-seconds held so far, up to the last start."""
         self.displaced_s = -1.0
         """When it last lost its GPUs to another job; negative while that never happened."""
-        self.earlier: tuple[float, ...] = ()
-        """Its rank when it last lost its GPUs."""
         self.was: Was | None = None
         """How it stood before it last lost its GPUs, for as long as that may be taken back."""
         self.level = 0
         self.entered_s = submit_s
         """When it entered its level of a multi-level queue."""
-        self.above: tuple[float, ...] = ()
-        """Its place in the level from which it sank, at that moment."""
         self.site: Site | None = None
         """Where it runs; None while it waits."""
         self.started_s = -1.0
         """Last start; negative before the first."""
         self.restart_s = 0.0
         """Time that the current run spends on loading saved state before it works."""
-        self.expected_end_s = 0.0
         self.rank: tuple[float, ...] = ()
         """Key under which it stands in the list of running jobs."""
         self.serial = -1

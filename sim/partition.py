@@ -266,7 +266,9 @@ class Partition:
         account = shape.account
         if account is not None and account.gpus + shape.gpus > account.limit_gpus:
             return None
-        gpus = shape.gpus
+        gpus, only_in = shape.gpus, shape.only_in
+        if only_in is not None and not only_in.levels >> shape.widest:
+            return None
         for pool, gang in shape.options:
             if pool.free_gpus >= gpus:
                 placement = self.rule.find(pool, gang)
@@ -305,7 +307,10 @@ class Partition:
         job.started_s = now_s
         job.expected_end_s = now_s + job.restart_s + job.remaining_s
         job.site = site
-        self._seat(job, site, () if self.rank is None else self.rank(job, now_s))
+        if self.rank is None and not self.apart:
+            site[0].take(site[2], site[1])
+        else:
+            self._seat(job, site, () if self.rank is None else self.rank(job, now_s))
         self.begun.append(job)
 
     def _seat(self, job: Job, site: Site, rank: tuple[float, ...]) -> None:
@@ -373,7 +378,7 @@ class Partition:
                 job.restart_s,
                 job.queued_s,
                 job.displaced_s,
-                job.earlier,
+                job.earlier if job.displaced_s >= 0 else (),
                 job.rank,
             )
         kept_s = self.stop(job, now_s, PREEMPTED)

@@ -142,6 +142,8 @@ class Desk:
     def __init__(self, partition: Partition, blocking: Blocking) -> None:
         self.partition = partition
         self.queue = blocking.queue(partition)
+        self.sinks = partition.order.sinks
+        """Whether ranks of running jobs get worse at known times."""
         self._plans_all = blocking.plans_all
         self._may_act = partition.displaces or blocking.reserves
         self._fresh: list[Job] = []
@@ -156,14 +158,16 @@ class Desk:
         """A job joins the queue; whether it starts is decided when the moment is settled."""
         self._fresh.append(job)
 
-    def finish(self, job: Job, now_s: float, outcome: Outcome) -> None:
-        """A running job has ended."""
+    def finish(self, job: Job, now_s: float, outcome: Outcome) -> bool:
+        """A running job has ended; returns whether anybody waits for a decision."""
         partition = self.partition
         partition.stop(job, now_s, outcome)
         if partition.waiting or self._fresh:
             self._freed = True
-        else:
+            return True
+        if partition.loosened:
             partition.forget_moment()
+        return False
 
     def change_rank(self, job: Job, now_s: float) -> None:
         """A running job's rank gets worse, as its order announced."""

@@ -75,7 +75,7 @@ class StrictQueue:
             job = line.first[2]
             if job is self._stuck and not freed:
                 return
-            gone = len(partition.displaced)
+            gone = len(partition.displaced) if displaces else 0
             if displaces:
                 site = place(partition, job, now_s, known=job is self._stuck)
             else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from sim.parts import GpuSeconds
-from sim.policies.order import Key, Order
+from sim.policies.order import Order
 
 if TYPE_CHECKING:
     from sim.job import Job
@@ -43,11 +43,11 @@ class Las(Order):
             raise ValueError("thresholds must be positive and ascend")
         return thresholds
 
-    def key(self, job: Job) -> Key:
+    def key(self, job: Job) -> tuple[float, ...]:
         """Level; inside it those displaced last come first, then the others as they entered."""
         if job.displaced_s > job.entered_s:
             return (job.level, -job.displaced_s, *job.earlier[2:])
-        return (job.level, job.entered_s, *job.above)
+        return (job.level, job.entered_s, *job.above) if job.level else (0, job.entered_s)
 
     def rank(self, job: Job, now_s: float) -> tuple[float, ...]:
         """Inside a level running jobs stand before waiting ones, in the order in which they came to run.
@@ -56,10 +56,8 @@ class Las(Order):
         it.
         """
         if job.site is None:
-            if job.displaced_s > job.entered_s:
-                return (job.level, -job.displaced_s, *job.earlier[2:], job.index)
-            return (job.level, job.entered_s, *job.above, job.index)
-        if job.entered_s == now_s and job.started_s < now_s:
+            return (*self.key(job), job.index)
+        if job.level and job.entered_s == now_s and job.started_s < now_s:
             return (job.level, now_s, *job.above, job.index)
         return (job.level, -math.inf, *_place(job), job.index)
 
@@ -83,9 +81,9 @@ def _place(job: Job) -> tuple[float, ...]:
     that is equal too, what was before decides, as far back as is remembered.
     """
     if job.started_s < job.entered_s:
-        place = (job.entered_s, 1, *job.above)
-    elif job.displaced_s > job.entered_s:
-        place = (job.started_s, 0, -job.displaced_s, *job.earlier[2:])
-    else:
-        place = (job.started_s, 0, job.entered_s, *job.above)
-    return place[:REMEMBERED]
+        return (job.entered_s, 1, *job.above)[:REMEMBERED]
+    if job.displaced_s > job.entered_s:
+        return (job.started_s, 0, -job.displaced_s, *job.earlier[2:])[:REMEMBERED]
+    if job.level:
+        return (job.started_s, 0, job.entered_s, *job.above)[:REMEMBERED]
+    return (job.started_s, 0, job.entered_s)
