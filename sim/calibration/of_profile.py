@@ -76,7 +76,10 @@ def fit_profiles(paths: Sequence[Path], name: str, gpu: str | None = None) -> Pr
             ],
         )
     on_cpu = machine.device == "cpu"
-    fitted = {kind: calibrate(own, _prior(known, kind[0], on_cpu=on_cpu)) for kind, own in usable.items()}
+    fitted = {
+        kind: calibrate(own, _prior(known, kind[0], on_cpu=on_cpu))
+        for kind, own in sorted(usable.items(), key=lambda one: -len(one[1]))
+    }
     links = _links([row for profile in profiles for row in profile.collectives])
     device = Device(
         name=name,
@@ -84,7 +87,7 @@ def fit_profiles(paths: Sequence[Path], name: str, gpu: str | None = None) -> Pr
         source=f"dcplan calibrate {' '.join(path.name for path in paths)}; measured by "
         f"{profiles[0].command or 'dcplan profile'} on {machine.device_name}, "
         f"fingerprint {machine.fingerprint}",
-        settings=tuple(sorted((setting for setting, _ in fitted.values()), key=lambda s: -s.measured)),
+        settings=tuple(setting for setting, _ in fitted.values()),
         links=links,
         samples_per_s=_loading(profiles),
     )

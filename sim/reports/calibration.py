@@ -72,7 +72,7 @@ def _groups(rows: Sequence[Measured], key: Callable[[Measured], str]) -> list[tu
     found: dict[str, list[int]] = {}
     for place, row in enumerate(rows):
         found.setdefault(key(row), []).append(place)
-    return sorted(found.items())
+    return sorted(found.items(), key=lambda group: (int(group[0]) if group[0].isdecimal() else 0, group[0]))
 
 
 def _body(found: ProfileFit) -> Markup:
@@ -128,7 +128,7 @@ def _errors(noun: str, tried: LeftOut, key: Callable[[Measured], str]) -> Markup
         (
             name,
             str(len(which)),
-            f"{tried.errors[which].mean():+.1%}",
+            f"{100 * tried.errors[which].mean():+.1f} %",
             words.percent(float(np.abs(tried.errors[which]).mean())),
         )
         for name, which in _groups(tried.rows, key)
