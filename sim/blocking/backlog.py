@@ -18,7 +18,10 @@ BLOCK = 128
 
 
 class Backlog:
-    """An ordered list in blocks, each with the shortest remaining time in it."""
+    """An ordered list in blocks, each with a time that no remaining time in it is shorter than.
+
+    The bound is the shortest one until that job leaves; it is found again when a block was searched in vain.
+    """
 
     def __init__(self) -> None:
         self.blocks: list[list[Entry]] = []
@@ -72,15 +75,13 @@ class Backlog:
 
     def remove(self, entry: Entry) -> None:
         """Take an entry out; it must be there."""
-        at = bisect_left(self.lasts, entry)
+        at = bisect_left(self.lasts, entry) if len(self.lasts) > 1 else 0
         block = self.blocks[at]
-        del block[bisect_left(block, entry)]
+        del block[0 if block[0] is entry else bisect_left(block, entry)]
         if not block:
             del self.blocks[at], self.lasts[at], self.shortest_s[at]
             return
         self.lasts[at] = block[-1]
-        if entry[2].remaining_s == self.shortest_s[at]:
-            self._measure(at)
 
     def first_within(self, limit_s: float, but: Job | None) -> Entry | None:
         """The first entry, in order, whose remaining time is at most the limit; `but` is passed over."""
@@ -89,6 +90,7 @@ class Backlog:
                 for entry in self.blocks[at]:
                     if entry[2].remaining_s <= limit_s and entry[2] is not but:
                         return entry
+                self._measure(at)
         return None
 
     def _measure(self, at: int) -> None:

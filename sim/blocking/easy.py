@@ -101,7 +101,7 @@ class EasyQueue:
             if self.promise is not None and self.promise.start_s < now_s:
                 self._note_moved(self.promise, now_s, now_s)
             self.promise = None
-            self._start(job, site, now_s)
+            self._start(self._entry(job), site, now_s)
 
     def _next(self) -> Job | None:
         """Who is served next: the job with the promise, else the first in order whose tenant may start it."""
@@ -117,9 +117,10 @@ class EasyQueue:
             first = min(line.first() for line in lines)
         return first[2]
 
-    def _start(self, job: Job, site: Site, now_s: float) -> None:
+    def _start(self, entry: Entry, site: Site, now_s: float) -> None:
+        job = entry[2]
         line = self.lines[job.shape]
-        line.remove(self._entry(job))
+        line.remove(entry)
         if not line:
             del self.lines[job.shape]
         self.partition.start(job, site, now_s)
@@ -203,11 +204,11 @@ class EasyQueue:
             found = [entry for shape in shapes if (entry := self._candidate(shape, promise, latest_s))]
             if not found:
                 return
-            job = (found[0] if len(found) == 1 else min(found, key=by_share))[2]
-            site = self._place_beside(job, promise, now_s)
+            entry = found[0] if len(found) == 1 else min(found, key=by_share)
+            site = self._place_beside(entry[2], promise, now_s)
             if site is None:
                 return
-            self._start(job, site, now_s)
+            self._start(entry, site, now_s)
 
     def _roomy(self) -> list[Shape]:
         """Shapes that somebody waits for and that fit the free GPUs."""
@@ -247,7 +248,7 @@ class EasyQueue:
         if promise is not None and self.partition.fits(job.shape) and self.partition.allows(job.shape):
             site = self._place_beside(job, promise, now_s)
             if site is not None:
-                self._start(job, site, now_s)
+                self._start(self._entry(job), site, now_s)
 
     def _place_beside(self, job: Job, promise: Promise, now_s: float) -> Site | None:
         """A place for a job that ends before the promise, or that leaves alone what was promised."""
