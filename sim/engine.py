@@ -156,9 +156,9 @@ class Simulation:
             return
         desk = self.venues[self.codes[job.index]].desk
         if what == ENDS:
-            if desk.sinks:
-                clock.silence(job)
             over = self.kill_at_estimate and job.work_left_s > job.remaining_s
+            if over and desk.sinks:
+                clock.silence(job)  # its rank was to change only after this
             if not desk.finish(job, now_s, Outcome.TIMED_OUT if over else DONE):
                 return
         elif what == SINKS:

@@ -148,6 +148,7 @@ class Desk:
         self._may_act = partition.displaces or blocking.reserves
         self._fresh: list[Job] = []
         self._freed = False
+        self._gave_up_gpus = False
 
     @property
     def idle(self) -> bool:
@@ -163,7 +164,7 @@ class Desk:
         partition = self.partition
         partition.stop(job, now_s, outcome)
         if partition.waiting or self._fresh:
-            self._freed = True
+            self._freed = self._gave_up_gpus = True
             return True
         if partition.loosened:
             partition.forget_moment()
@@ -200,7 +201,7 @@ class Desk:
                 self.queue.settle(now_s, fresh, freed=freed)
             if partition.displaced:
                 fresh += partition.displaced
-            if partition.waiting and (freed or partition.begun):
+            if partition.waiting and (self._gave_up_gpus or partition.begun):
                 partition.account_causes(now_s)
             if fresh:
                 self._let_wait(now_s)
@@ -208,7 +209,7 @@ class Desk:
             partition.forget_moment()
         if partition.sunk:
             partition.settle_ranks(math.nextafter(now_s, math.inf))
-        self._freed = False
+        self._freed = self._gave_up_gpus = False
         return bool(partition.begun or partition.displaced or partition.impatient)
 
     def _settle_newcomer(self, job: Job, now_s: float) -> bool:
@@ -221,7 +222,7 @@ class Desk:
             partition.start(job, site, now_s)
             if partition.loosened:
                 partition.forget_moment()
-            self._freed = False
+            self._freed = self._gave_up_gpus = False
         elif self._may_act or job.gpus <= partition.most_free:
             return False
         else:

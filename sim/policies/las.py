@@ -65,7 +65,8 @@ class Las(Order):
         """Time on its GPUs until the job passes the threshold of its level."""
         if job.level == len(self.thresholds):
             return math.inf
-        return max(0.0, self.thresholds[job.level] - job.attained_gpu_s) / job.gpus
+        left_gpu_s = self.thresholds[job.level] - job.attained_gpu_s
+        return left_gpu_s / job.gpus if left_gpu_s > 0 else 0.0
 
     def change(self, job: Job, now_s: float) -> None:
         """Sink to the tail of the next level; of several at one moment, in the order of the level above."""
