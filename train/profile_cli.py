@@ -81,6 +81,7 @@ def _measured(*, device: str, out: Path, force: bool, **options: Any) -> Profile
 
     if out.exists() and not force:
         raise PlanError(f"{out} exists; choose another file, or replace it with --force")
+    cli_output.when_stopped(lambda: f"{out} holds what was measured" if out.exists() else "nothing was kept")
     plan = Plan(devices.find(device), Wanted(**options), out.absolute().parent)
     sweep = plan.sweep(out, _command(device=device, out=out, **options))
     try:
