@@ -14,7 +14,7 @@ from sim.calibration.least_squares import Fit, minimise
 from sim.calibration.measured import Key, Measured, batch_of, network_of, seconds
 from sim.calibration.peak_memory import fit_memory
 from sim.perf.device import NORMAL_80, Quality, Range, Setting
-from sim.perf.step_time import INDEX, NAMES, PARAMETERS, Floats, Step, step_s, work
+from sim.perf.step_time import INDEX, NAMES, PARAMETERS, Floats, step_s, work
 
 FOLDS = 8
 NOISE = 0.05
@@ -218,8 +218,3 @@ def _range(values: Iterable[float]) -> Range:
 
 def _digits(value: float, digits: int = 5) -> float:
     return float(f"{value:.{digits}g}")
-
-
-def steps_of(rows: Sequence[Measured]) -> list[Step]:
-    """The steps of rows."""
-    return [row.step for row in rows]
