@@ -131,8 +131,7 @@ def _ffn(read: dict[str, Any]) -> int:
 
 def _sequence(read: dict[str, Any]) -> int:
     front_end = read.get("front_end")
-    alone = front_end is not None and not read.get("encoder_layers", 0)
-    return int(front_end.tokens) if alone else 0
+    return 0 if front_end is None or read.get("encoder_layers", 0) else int(front_end.tokens)
 
 
 def _encoder_sequence(read: dict[str, Any]) -> int:
@@ -278,6 +277,7 @@ class Transformer(Part):
                 self.experts > 0 and self.experts_per_token == 0,
             ),
             ("experts is missing (routed experts of a layer)", self.experts == 0 and bool(expert_fields)),
+            ("a window is for causal attention", self.window > 0 and not self.causal),
             ("full_attention_every needs a window", self.full_attention_every > 0 and self.window == 0),
             ("latent attention has as many key heads as heads", self.latent is not None and self.groups > 1),
         )
@@ -310,6 +310,11 @@ class Transformer(Part):
         return self.heads * self.value_dim
 
     @property
+    def score_flops_per_pair(self) -> int:
+        """Operations for one token to attend to one other, all heads: the products with key and value."""
+        return 2 * self.heads * (self.key_dim + self.value_dim)
+
+    @property
     def moe_layers(self) -> int:
         """Layers with experts."""
         return (self.layers - self.dense_layers) // self.moe_every if self.experts else 0
@@ -318,6 +323,11 @@ class Transformer(Part):
         """Whether a layer, counted from 0, has experts; with ``moe_every`` it is the last of each so many."""
         after = layer - self.dense_layers
         return bool(self.experts) and after >= 0 and (after + 1) % self.moe_every == 0
+
+    def has_window(self, layer: int) -> bool:
+        """Whether attention of a layer, counted from 0, looks back at most a window."""
+        every = self.full_attention_every
+        return self.window > 0 and not (every and (layer + 1) % every == 0)
 
     @property
     def attention_matrices(self) -> tuple[Matrix, ...]:
@@ -359,6 +369,11 @@ class Transformer(Part):
         return self._matrix("router", self.hidden, self.experts)
 
     @property
+    def prediction_matrix(self) -> Matrix:
+        """What joins a token's last layer and the next token's embedding before a prediction layer."""
+        return Matrix("projection", 2 * self.hidden, self.hidden)
+
+    @property
     def logits_matrix(self) -> Matrix:
         """From the last layer to a number for each token of the vocabulary."""
         copies = 0 if self.tied else 1
@@ -373,8 +388,10 @@ class Transformer(Part):
             Matrix("down", width, self.hidden, bias, copies, used),
         )
 
-    def _matrix(self, role: Literal["query", "key", "value", "projection", "router"], *shape: int) -> Matrix:
-        return Matrix(role, *shape, bias=role in self.biases)
+    def _matrix(
+        self, role: Literal["query", "key", "value", "projection", "router"], inputs: int, outputs: int
+    ) -> Matrix:
+        return Matrix(role, inputs, outputs, bias=role in self.biases)
 
     # ---- counts
 
@@ -407,11 +424,15 @@ class Transformer(Part):
     def norm_parameters(self) -> int:
         """Weights of the norms of one layer that attends to no encoder."""
         latent = self.latent.q_rank + self.latent.kv_rank if self.latent else 0
-        return self.norms_per_layer * self._norm + latent + (2 * self.key_dim if self.qk_norm else 0)
+        return (
+            self.norms_per_layer * self.one_norm_parameters
+            + latent
+            + (2 * self.key_dim if self.qk_norm else 0)
+        )
 
     def layer_parameters(self, layer: int = 0) -> int:
-        """Weights of a layer, counted from 0; of the decoder, cross attention included, where there are two."""
-        attention = (self.attention_parameters + self._norm) if self.encoder_layers else 0
+        """Weights of a layer, counted from 0; of the decoder, with cross attention, where there are two."""
+        attention = (self.attention_parameters + self.one_norm_parameters) if self.encoder_layers else 0
         mixed = self.expert_parameters + self.shared_parameters + self.router_parameters
         ffn = mixed if self.has_experts(layer) else self.ffn_parameters
         return attention + self.attention_parameters + ffn + self.norm_parameters
@@ -447,12 +468,19 @@ class Transformer(Part):
     @property
     def prediction_parameters(self) -> int:
         """Weights of the layers that predict further tokens: a layer each, a matrix and three norms."""
-        joined = 2 * self.hidden**2 + 3 * self._norm
+        joined = self.prediction_matrix.parameters + 3 * self.one_norm_parameters
         return self.prediction_layers * (self.layer_parameters(self.layers - 1) + joined)
 
     @property
-    def _norm(self) -> int:
+    def one_norm_parameters(self) -> int:
+        """Weights of one norm of the hidden size."""
         return _NORM_VECTORS[self.norm] * self.hidden
+
+    @property
+    def end_norm_parameters(self) -> int:
+        """Weights of the norms before the first layer and after the last, of both stacks together."""
+        stacks = 2 if self.encoder_layers else 1
+        return self.one_norm_parameters * (stacks * self.final_norm + self.embedding_norm)
 
     @property
     def _attentions(self) -> int:
@@ -466,10 +494,9 @@ class Transformer(Part):
 
     @property
     def _norms(self) -> int:
-        stacks = 2 if self.encoder_layers else 1
-        cross = self.layers * self._norm if self.encoder_layers else 0
-        ends = self._norm * (stacks * self.final_norm + self.embedding_norm)
-        return (self.layers + self.encoder_layers) * self.norm_parameters + cross + ends
+        cross = self.layers * self.one_norm_parameters if self.encoder_layers else 0
+        layers = self.layers + self.encoder_layers
+        return layers * self.norm_parameters + cross + self.end_norm_parameters
 
     @property
     def _head(self) -> int:
