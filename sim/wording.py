@@ -26,6 +26,8 @@ NOUNS = {
     "optimiser": "an optimiser",
     "schedule": "a schedule",
     "start": "a start",
+    "family": "a family of transformers",
+    "front_end": "a front end",
 }
 """What the kinds at a field are called, for "... is not a workload"."""
 

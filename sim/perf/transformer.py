@@ -204,7 +204,6 @@ class Transformer(Part):
 
     sequence: Count = Field(
         default_factory=_sequence,
-        validate_default=True,
         description="tokens of a training sample; an image or a window of sound knows its own",
     )
     encoder_sequence: Count = Field(
@@ -239,13 +238,6 @@ class Transformer(Part):
             raise ValueError(f"{dense} leading layers of {layers} cannot be dense")
         return dense
 
-    @field_validator("sequence")
-    @classmethod
-    def _has_a_length(cls, sequence: int) -> int:
-        if sequence == 0:
-            raise ValueError("is missing (tokens of a training sample)")
-        return sequence
-
     @model_validator(mode="after")
     def _is_one_kind(self) -> Self:
         told = [sentence for sentence, wrong in self._contradictions() if wrong]
@@ -261,6 +253,7 @@ class Transformer(Part):
         expert_fields = self.experts_per_token or self.shared_ffn or self.dense_layers or self.moe_every > 1
         return (
             ("vocab is missing (rows of the token table)", words and self.vocab == 0),
+            ("sequence is missing (tokens of a training sample)", self.sequence == 0),
             ("front_end is missing (kind: patches)", self.family == "vision" and not patches),
             ("front_end is missing (kind: convolutions)", self.family == "speech" and not sound),
             ("a model of text has no front_end", words and self.front_end is not None),

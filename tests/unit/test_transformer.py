@@ -185,7 +185,7 @@ def test_an_image_and_a_window_of_sound_know_their_tokens() -> None:
         ({"shared_ffn": 64}, "experts is missing"),
         ({"experts": 4, "experts_per_token": 1, "dense_layers": 3}, "3 leading layers of 2 cannot be dense"),
         ({"vocab": 0}, "vocab is missing"),
-        ({"sequence": 0}, "is missing (tokens of a training sample)"),
+        ({"sequence": 0}, "sequence is missing (tokens of a training sample)"),
         ({"layers": -1}, "greater than 0"),
         ({"family": "vision"}, "front_end is missing (kind: patches)"),
         ({"family": "speech"}, "front_end is missing (kind: convolutions)"),
