@@ -309,13 +309,14 @@ def explain(run_folder: Path, job: str, *, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("what", required=False, metavar="[gpus|nodes]")
+@click.argument("what", required=False, metavar="[gpus|nodes|transformers]")
 @click.argument("name", required=False)
 @AS_JSON
 def catalog(what: str | None, name: str | None, *, as_json: bool) -> None:
-    """List the hardware that scenarios can name.
+    """List the hardware and the transformers that are known by name.
 
-    With a NAME, such as dgx-h100: all that is known of it, each number with its source.
+    With a NAME, such as dgx-h100 or llama-3-8b: all that is known of it, each number with its source. A
+    transformer can be a file too: a description of one's own, or a config.json of Hugging Face.
     """
     from sim import cli_arguments, cli_tables
 

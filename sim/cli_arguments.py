@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim import catalog, scenario
-from sim.errors import PlanError, hint
+from sim.catalog import transformers
+from sim.errors import PlanError, hint, listed
 from sim.reports import REPORTS
 from sim.trace_check import Fleet
 
 if TYPE_CHECKING:
     from sim.catalog import GpuType, Kind, NodeType
+    from sim.perf.transformer import Transformer
 
 KINDS: dict[str, Kind] = {"gpus": "gpu", "nodes": "node"}
+TRANSFORMERS = "transformers"
+PARTS = (*KINDS, TRANSFORMERS)
 
 
 def fleet(scenario_file: Path | None, gpus: Sequence[str]) -> Fleet:
@@ -63,24 +67,32 @@ def file_report(name: str) -> str:
     return name
 
 
-def catalog_entries(what: str | None, name: str | None) -> tuple[GpuType | NodeType, ...]:
-    """Entries of the catalog: all, all GPUs or nodes, or the one of a name."""
+def catalog_entries(what: str | None, name: str | None) -> tuple[GpuType | NodeType | Transformer, ...]:
+    """Entries of the catalog: all, all of a kind, or the one of a name; a transformer of a file too."""
+    if what == TRANSFORMERS:
+        names = transformers.transformer_names() if name is None else (name,)
+        return tuple(map(transformers.transformer, names))
     if what in KINDS:
         kind = KINDS[what]
         names = catalog.names(kind) if name is None else (name,)
         return tuple(catalog.gpu(each) if kind == "gpu" else catalog.node(each) for each in names)
     if what is None:
-        return catalog.entries()
+        return (*catalog.entries(), *map(transformers.described, transformers.transformer_names()))
     if name is not None:
-        raise PlanError(f'"{what}" is not a part of the catalog; choose gpus or nodes')
+        raise PlanError(f'"{what}" is not a part of the catalog; choose {listed(PARTS)}')
     return (_any_entry(what),)
 
 
-def _any_entry(name: str) -> GpuType | NodeType:
-    for look_up in (catalog.gpu, catalog.node):
+def _any_entry(name: str) -> GpuType | NodeType | Transformer:
+    if Path(name).suffix in transformers.FILES:
+        return transformers.transformer(name)
+    look_ups: tuple[Callable[[str], GpuType | NodeType | Transformer], ...]
+    look_ups = (catalog.gpu, catalog.node, transformers.transformer)
+    for look_up in look_ups:
         try:
             return look_up(name)
         except PlanError:
             continue
-    everything = (*KINDS, *catalog.names("gpu"), *catalog.names("node"))
+    names = (*catalog.names("gpu"), *catalog.names("node"), *transformers.transformer_names())
+    everything = (*PARTS, *names)
     raise PlanError(f'the catalog has no "{name}"; {hint(name, everything)}')

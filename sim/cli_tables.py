@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from sim import units, words
-from sim.catalog import GpuType, NodeType
+from sim.catalog import Entry, GpuType, NodeType
+from sim.catalog.transformers import Description
+from sim.parts import Part
+from sim.perf.flops import training_flops_per_token
+from sim.perf.transformer import Transformer
 from sim.reports.terminal import grid
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from sim.catalog import Entry
     from sim.errors import Fault
     from sim.trace_check import Finding, TraceCheck
 
@@ -106,8 +110,8 @@ def _rows(found: TraceCheck, faults: Sequence[Fault]) -> Table | None:
     return grid("Left out, and notes", ("what", "rows"), rows) if rows else None
 
 
-def catalog(entries: Sequence[GpuType | NodeType], out: Console) -> None:
-    """GPUs and nodes by name, with what tells them apart."""
+def catalog(entries: Sequence[GpuType | NodeType | Transformer], out: Console) -> None:
+    """GPUs, nodes and transformers by name, with what tells them apart."""
     gpus = [
         (e.name, _said("memory", e.memory), _in("GB/s", "byte/s", e.memory_bandwidth),
          _in("TFLOP/s", "flop/s", e.bf16), _in("W", "W", e.power))
@@ -117,13 +121,39 @@ def catalog(entries: Sequence[GpuType | NodeType], out: Console) -> None:
         (e.name, e.gpu, str(e.gpus), str(e.scale_up_gpus), _said("cpus", e.cpus), _said("memory", e.memory))
         for e in entries if isinstance(e, NodeType)
     ]  # fmt: skip
-    if gpus:
-        out.print(grid("GPUs", ("name", "memory", "GB/s", "BF16 TFLOP/s, dense", "W"), gpus))
-    if gpus and nodes:
-        out.print()
-    if nodes:
-        columns = ("name", "GPU", "GPUs", "scale-up domain", "CPUs", "memory")
-        out.print(grid("Nodes", columns, nodes, texts=2))
+    of_gpus = ("name", "memory", "GB/s", "BF16 TFLOP/s, dense", "W")
+    of_nodes = ("name", "GPU", "GPUs", "scale-up domain", "CPUs", "memory")
+    tables = [
+        grid("GPUs", of_gpus, gpus) if gpus else None,
+        grid("Nodes", of_nodes, nodes, texts=2) if nodes else None,
+        _transformers([entry for entry in entries if isinstance(entry, Transformer)]),
+    ]
+    for place, table in enumerate(found := [table for table in tables if table is not None]):
+        out.print(table)
+        if place < len(found) - 1:
+            out.print()
+
+
+def _transformers(entries: Sequence[Transformer]) -> Table | None:
+    """Transformers by name, with their sizes in the field's terms."""
+    rows = [
+        (
+            entry.name,
+            _first_words(entry.source) if isinstance(entry, Description) else _NONE,
+            words.significant(entry.parameters / 1e9),
+            words.significant(entry.active_parameters / 1e9),
+            str(entry.layers + entry.encoder_layers),
+            f"{entry.hidden:,}",
+        )
+        for entry in entries
+    ]
+    columns = ("name", "source", "parameters, 10^9", "active", "layers", "hidden")
+    return grid("Transformers", columns, rows, texts=2) if rows else None
+
+
+def _first_words(source: str) -> str:
+    """Who wrote it, or the file: what stands before the first comma."""
+    return source.replace(";", ",").split(",")[0] or _NONE
 
 
 def _in(unit: str, dimension: str, value: float | None) -> str:
@@ -131,13 +161,62 @@ def _in(unit: str, dimension: str, value: float | None) -> str:
     return _NONE if value is None else f"{value / units.parse(f'1 {unit}', dimension):,.0f}"
 
 
-def catalog_entry(entry: Entry, out: Console) -> None:
-    """Everything known of one GPU or node, each number with its source."""
+def catalog_entry(entry: Entry | Transformer, out: Console) -> None:
+    """Everything known of one GPU, node or transformer, each number with its source."""
+    if isinstance(entry, Transformer):
+        _transformer(entry, out)
+        return
     rows = list(_fields(entry))
     out.print(grid(entry.name, ("field", "value", "source", "evidence"), rows, texts=4))
     if entry.notes:
         out.print()
         out.print(Text(entry.notes))
+
+
+def _transformer(entry: Transformer, out: Console) -> None:
+    """What its file states, what is counted from that, and what was published."""
+    stated = [name for name in Transformer.model_fields if name in entry.model_fields_set and name != "name"]
+    rows = [(name, _sized(getattr(entry, name))) for name in stated]
+    out.print(grid(entry.name, ("field", "stated"), rows, texts=2))
+    out.print()
+    parts = {part: count for part, count in asdict(entry.parameters_by_part).items() if count}
+    flops = training_flops_per_token(entry).total
+    counted = [(f"parameters: {part.replace('_', ' ')}", f"{count:,}") for part, count in parts.items()]
+    counted += [
+        ("parameters", f"{entry.parameters:,}"),
+        ("active parameters", f"{entry.active_parameters:,}"),
+        (f"GFLOP of a training token, {entry.sequence:,} a sample", words.significant(flops / 1e9)),
+    ]
+    out.print(grid("Counted", ("", "number"), counted))
+    if isinstance(entry, Description):
+        for sentence in _origin(entry):
+            out.print()
+            out.print(Text(sentence))
+
+
+def _origin(entry: Description) -> Iterator[str]:
+    """Where a description is from, what was published, and notes."""
+    if entry.source:
+        yield f"Source: {entry.source} ({entry.evidence or 'no evidence stated'})."
+    if entry.checked:
+        yield f"Checked against {entry.checked}"
+    if entry.published is not None:
+        said = f"{entry.published.parameters:,} parameters"
+        yield f"Published: {said}, {entry.published.source} ({entry.published.evidence})."
+    if entry.notes:
+        yield entry.notes
+
+
+def _sized(value: object) -> str:
+    """A field of a transformer for reading; of a group of fields, those that were stated."""
+    if isinstance(value, Part):
+        stated = [(name, field) for name, field in value if name in value.model_fields_set]
+        return ", ".join(f"{name} {_sized(field)}" for name, field in stated)
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) if isinstance(value[0], str) else str(len(value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _fields(entry: Entry) -> Iterator[tuple[str, str, str, str]]:
@@ -158,9 +237,21 @@ def _said(name: str, value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def catalog_json(entries: Sequence[GpuType | NodeType]) -> list[Mapping[str, object]]:
+def catalog_json(entries: Sequence[GpuType | NodeType | Transformer]) -> list[Mapping[str, object]]:
     """Entries with SI numbers, the unit in the name of each field, and the sources."""
-    return [_with_units(entry) for entry in entries]
+    return [_counted(entry) if isinstance(entry, Transformer) else _with_units(entry) for entry in entries]
+
+
+def _counted(entry: Transformer) -> Mapping[str, object]:
+    """A transformer's fields, and what is counted from them."""
+    return {
+        "kind": "transformer",
+        **entry.model_dump(mode="json"),
+        "parameters": entry.parameters,
+        "active_parameters": entry.active_parameters,
+        "parameters_by_part": asdict(entry.parameters_by_part),
+        "training_flops_per_token": asdict(training_flops_per_token(entry)),
+    }
 
 
 _SUFFIXES = {"byte": "bytes", "byte/s": "bytes_per_s", "W": "watts", "flop/s": "flop_per_s"}

@@ -54,6 +54,10 @@ class _Config:
         )
         return 1
 
+    def count(self, name: str) -> int:
+        """A whole number, 0 where the file has none."""
+        return 0 if self.values.get(name) == 0 else self.maybe(name) or 0
+
     def says(self, name: str, *, otherwise: bool) -> bool:
         """Whether something is so."""
         value = self.values.get(name)
@@ -219,7 +223,7 @@ def _deepseek(config: _Config) -> Fields:
         "experts_per_token": config.size("num_experts_per_tok"),
         "expert_ffn": width,
         "shared_ffn": shared * width,
-        "dense_layers": int(config.values.get("first_k_dense_replace") or 0),
+        "dense_layers": config.count("first_k_dense_replace"),
         "moe_every": config.maybe("moe_layer_freq") or 1,
         "latent": {
             "q_rank": config.maybe("q_lora_rank") or 0,
@@ -234,8 +238,10 @@ def _deepseek(config: _Config) -> Fields:
 
 def _deepseek_v3(config: _Config) -> Fields:
     """As V2, with a bias at the router and layers that predict further tokens."""
-    predicting = int(config.values.get("num_nextn_predict_layers") or 0)
-    return _deepseek(config) | {"biases": ("router",), "prediction_layers": predicting}
+    return _deepseek(config) | {
+        "biases": ("router",),
+        "prediction_layers": config.count("num_nextn_predict_layers"),
+    }
 
 
 def _dbrx(config: _Config) -> Fields:

@@ -20,6 +20,8 @@ from sim.errors import Fault, PlanError, ScenarioError, hint
 from sim.parts import FROM_TEXT, Fraction
 from sim.perf.transformer import Count, Positive, Transformer
 
+FILES = frozenset((".yaml", ".yml", ".json"))
+"""What the name of a file ends in, where a name of the catalog would do as well."""
 _FOLLOWS = "default_factory_not_called"
 """What pydantic adds for fields that would follow from a faulty one."""
 
@@ -48,10 +50,8 @@ def transformer(name: str | Path, folder: Path = Path()) -> Transformer:
     Relative files start at ``folder``. Raises PlanError with the nearest names or the faults of the file.
     """
     suffix = Path(name).suffix
-    if suffix in {".yaml", ".yml"}:
-        return read(folder / name)
-    if suffix == ".json":
-        return hugging_face.read(folder / name)
+    if suffix in FILES:
+        return hugging_face.read(folder / name) if suffix == ".json" else read(folder / name)
     wanted = "-".join(str(name).lower().replace("_", " ").split())
     if wanted not in transformer_names():
         remedy = f"{hint(wanted, transformer_names())}, or name a file"

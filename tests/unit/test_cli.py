@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 import sim
 from sim import catalog, cli_output, run_folder, scenario
+from sim.catalog.transformers import transformer_names
 from sim.cli import main
 from sim.errors import PlanError
 
@@ -261,7 +262,9 @@ def test_every_fault_of_a_scenario_is_told_and_nothing_is_written(folder: Path) 
         (["compare", "other", "other"], "other is given 2 times"),
         (["catalog", "h100"], 'did you mean "h100-pcie-80gb", "h100-sxm5-80gb" or "dgx-h100"?'),
         (["catalog", "gpus", "h10000"], '"h10000" is not a GPU of the catalog'),
-        (["catalog", "things", "h100"], "choose gpus or nodes"),
+        (["catalog", "things", "h100"], "choose gpus, nodes or transformers"),
+        (["catalog", "transformers", "llama-3-9b"], 'did you mean "llama-3-8b"?'),
+        (["catalog", "own.yaml"], "own.yaml: there is no such file"),
     ],
 )
 def test_a_mistake_is_told_on_stderr_with_exit_code_2(folder: Path, arguments: list[str], said: str) -> None:
@@ -452,12 +455,29 @@ def test_the_catalog_lists_everything_or_shows_one_entry_with_its_sources() -> N
     assert dcplan("catalog", "nodes", "dgx-h100").stdout == one
 
 
+def test_the_catalog_lists_transformers_and_counts_what_a_file_describes(folder: Path) -> None:
+    everything = dcplan("catalog", "transformers").stdout
+    assert all(name in everything for name in transformer_names())
+    assert "dgx-h100" not in everything
+    one = dcplan("catalog", "Llama 3 8B").stdout
+    assert "8,030,261,248" in one
+    assert "arXiv:2407.21783" in one
+    assert dcplan("catalog", "transformers", "llama-3-8b").stdout == one
+    own = "name: own\nlayers: 2\nhidden: 64\nheads: 4\nffn: 256\nvocab: 100\nsequence: 32\n"
+    (folder / "own.yaml").write_text(own, "utf-8")
+    (entry,) = json.loads(dcplan("catalog", "own.yaml", "--json").stdout)
+    assert entry["kind"] == "transformer"
+    assert entry["parameters"] == sum(entry["parameters_by_part"].values()) == 144_192
+    assert sum(entry["training_flops_per_token"].values()) == 6 * (144_192 - 6_720) + 6 * 2 * 64 * 32
+
+
 def test_the_json_of_the_catalog_has_units_in_its_names() -> None:
     (entry,) = json.loads(dcplan("catalog", "h100-sxm5-80gb", "--json").stdout)
     assert (entry["kind"], entry["memory_bytes"], entry["power_watts"]) == ("gpu", 80e9, 700)
     assert entry["sources"]["memory_bytes"]["evidence"] == "read"
     assert entry["bf16_flop_per_s"] == 989.4e12
-    assert len(json.loads(dcplan("catalog", "--json").stdout)) == len(catalog.entries())
+    hardware, transformers = len(catalog.entries()), len(transformer_names())
+    assert len(json.loads(dcplan("catalog", "--json").stdout)) == hardware + transformers
 
 
 def test_the_schema_and_the_reference_are_printed_as_they_are_committed_after() -> None:
