@@ -5,7 +5,7 @@ that the model is made for, which is not always the length that it was trained a
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,8 @@ from sim.errors import Fault, PlanError, ScenarioError, hint, listed, shown
 from sim.perf.transformer import LAYER_BIASES, Transformer
 
 Fields = dict[str, Any]
+FOLLOWS: Final = "default_factory_not_called"
+"""What pydantic adds for fields that would follow from a faulty one."""
 _LARGEST_BYTES: Final = 10_000_000
 _QKV: Final = ("query", "key", "value")
 _CALLED: Final = {
@@ -89,8 +91,15 @@ def read(path: Path) -> Transformer:
     try:
         return Transformer.model_validate({"name": str(name)[-100:], **fields})
     except ValidationError as error:
-        told = "; ".join(str(one.get("ctx", {}).get("error", one["msg"])) for one in error.errors())
-        raise ScenarioError(str(path), [Fault(None, "", told)]) from None
+        raise ScenarioError(str(path), list(_faults(error))) from None
+
+
+def _faults(error: ValidationError) -> Iterator[Fault]:
+    """What does not go together, in the words of the description that was made of the file."""
+    for one in error.errors():
+        if one["type"] != FOLLOWS:
+            told = one.get("ctx", {}).get("error", one["msg"])
+            yield Fault(None, ".".join(map(str, one["loc"])), str(told))
 
 
 def _unknown(kind: object) -> str:
@@ -156,8 +165,9 @@ def _mixtral(config: _Config) -> Fields:
 
 
 def _gpt_oss(config: _Config) -> Fields:
-    return _mixtral(config) | {
-        "full_attention_every": 2,
+    found = _mixtral(config)
+    return found | {
+        "full_attention_every": 2 if found["window"] else 0,
         "sinks": True,
         "biases": (*LAYER_BIASES, "router"),
     }

@@ -22,8 +22,6 @@ from sim.perf.transformer import Count, Positive, Transformer
 
 FILES = frozenset((".yaml", ".yml", ".json"))
 """What the name of a file ends in, where a name of the catalog would do as well."""
-_FOLLOWS = "default_factory_not_called"
-"""What pydantic adds for fields that would follow from a faulty one."""
 
 
 class Published(Source):
@@ -67,7 +65,7 @@ def read(path: Path) -> Description:
         if not found.faults:
             return _described(found.values)
     except ValidationError as error:
-        told = [one for one in error.errors() if one["type"] != _FOLLOWS]
+        told = [one for one in error.errors() if one["type"] != hugging_face.FOLLOWS]
         faults = wording.faults(told, found, Description)
     raise ScenarioError(str(path), list(faults))
 
