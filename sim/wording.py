@@ -28,6 +28,8 @@ NOUNS = {
     "start": "a start",
     "family": "a family of transformers",
     "front_end": "a front end",
+    "norm": "a norm",
+    "biases": "a matrix that can have biases",
 }
 """What the kinds at a field are called, for "... is not a workload"."""
 

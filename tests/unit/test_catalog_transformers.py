@@ -105,6 +105,12 @@ def test_an_own_model_takes_eight_lines(tmp_path: Path) -> None:
             ['2: family: "diffusion" is not a family of transformers'],
         ),
         ("name: own", "name: own\nlayers: 2", ["3: layers: "]),
+        ("name: own", "name: own\nnorm: rmsnorm", ['2: norm: "rmsnorm" is not a norm; choose rms, layer, ']),
+        (
+            "name: own",
+            "name: own\nbiases: [all]",
+            ['2: biases.0: "all" is not a matrix that can have biases'],
+        ),
         (OWN, "", ["the file is empty"]),
     ],
 )
