@@ -8,15 +8,18 @@ entry-point group `dcplan.commands`; `sim` knows their names only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import reduce
 from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import sim
 from sim import cli_output
 from sim.cli_output import Commands
+from sim.errors import PlanError
 
 if TYPE_CHECKING:
     from sim.results import Results
@@ -33,6 +36,52 @@ SETTINGS = click.option(
     help="Lay a value over the scenario; repeatable.",
 )
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+COUNT = click.IntRange(min=1)
+
+
+def _together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Several options as one decorator, in the order in which help shows them."""
+
+    def decorate(command: Any) -> Any:  # noqa: ANN401 - as click's own decorators
+        return reduce(lambda done, option: option(done), reversed(options), command)
+
+    return decorate
+
+
+MODEL = _together(
+    click.option(
+        "--model", required=True, help="A transformer of the catalog, a YAML file, or a config.json."
+    ),
+    click.option("--gpu", required=True, help="A GPU of the catalog."),
+    click.option("--batch", type=COUNT, help="Samples of a step; left out, about 4 million tokens."),
+    click.option("--sequence", type=COUNT, help="Tokens of a sample; left out, as the model was trained."),
+    click.option(
+        "--precision", "number_format", help="bf16, fp16, fp8, mxfp8, nvfp4, fp32; bf16 if it has it."
+    ),
+    click.option(
+        "--software",
+        default="megatron-core",
+        show_default=True,
+        help="megatron, megatron-core, fsdp, torchtitan or eager.",
+    ),
+    click.option("--gpus-per-node", type=COUNT, default=8, show_default=True, help="GPUs of a node."),
+    click.option("--fabric", help="Of one GPU to other nodes; 400 Gbit/s if left out."),
+    click.option("--fit", type=FILE, help="A fit of own runs, that validate-model --fit wrote."),
+)
+LAYOUT = _together(
+    click.option("--tp", type=COUNT, help="Tensor parallelism."),
+    click.option("--pp", type=COUNT, help="Pipeline stages."),
+    click.option("--dp", type=COUNT, help="Data-parallel replicas; left out, what is left of the GPUs."),
+    click.option("--cp", type=COUNT, help="Context parallelism."),
+    click.option("--ep", type=COUNT, help="Expert parallelism."),
+    click.option("--interleave", type=COUNT, help="Virtual stages on each GPU."),
+    click.option("--micro-batch", type=COUNT, help="Samples that go through the pipeline at once."),
+    click.option(
+        "--recompute", type=click.Choice(["none", "selective", "full"]), help="What is computed again."
+    ),
+    click.option("--zero", type=click.IntRange(0, 3), help="What data parallelism divides; 3 is FSDP."),
+    click.option("--sequence-parallel/--no-sequence-parallel", default=None, help="With tp, if left out."),
+)
 
 
 class AllCommands(Commands):
@@ -365,6 +414,86 @@ def calibrate(
         cli_calibrate.table(table, out, as_json=as_json)
     else:
         cli_calibrate.profiles(profiles, out, name or out.stem, gpu, report_file, as_json=as_json)
+
+
+@main.command()
+@MODEL
+@click.option("--gpus", type=click.IntRange(min=1), help="How many; left out, --deadline finds it.")
+@click.option("--tokens", type=float, help="Tokens to train on, such as 300e9.")
+@click.option("--deadline", metavar="TIME", help="Find the fewest GPUs that are done in time, such as 30d.")
+@LAYOUT
+@click.option("--price", type=click.FloatRange(min=0), help="Price of a GPU hour, for the cost.")
+@AS_JSON
+def estimate(
+    model: str,
+    gpus: int | None,
+    tokens: float | None,
+    deadline: str | None,
+    price: float | None,
+    *,
+    as_json: bool,
+    **options: Any,  # noqa: ANN401 - what MODEL and LAYOUT take
+) -> None:
+    """Estimate how long a large model trains, whether it fits, and what it takes.
+
+    Without a layout the fastest that fits is taken. Times come from a model fitted to published runs; see
+    docs/large-models.md for its errors.
+    """
+    from sim import cli_estimate
+
+    if tokens is not None and not tokens > 0:
+        raise PlanError(f"--tokens {tokens:g} is not a number of tokens; write 300e9")
+    asked, layout = cli_estimate.asked(model, gpus, options)
+    cli_estimate.tell_estimate(asked, layout, tokens, deadline, price, as_json=as_json)
+
+
+@main.command()
+@MODEL
+@click.option(
+    "--gpus",
+    "sizes",
+    type=click.IntRange(min=1),
+    multiple=True,
+    required=True,
+    help="How many; again for fleets to set side by side.",
+)
+@click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="Layouts to show.")
+@click.option("--plot", type=FILE, help="Draw step time against memory and GPUs as a page.")
+@AS_JSON
+def search(
+    model: str,
+    sizes: tuple[int, ...],
+    top: int,
+    plot: Path | None,
+    *,
+    as_json: bool,
+    **options: Any,  # noqa: ANN401 - what MODEL takes
+) -> None:
+    """Rank every way to split a large model over a fleet, the fastest that fits first.
+
+    With several --gpus: the fastest layout of each fleet, and which fleets are worth it.
+    """
+    from sim import cli_estimate
+
+    asked, _ = cli_estimate.asked(model, None, options)
+    cli_estimate.tell_search(asked, sizes, top, plot, as_json=as_json)
+
+
+@main.command("validate-model")
+@click.argument("runs", metavar="FILE", type=FILE)
+@click.option(
+    "--fit", "fit_out", type=FILE, metavar="OUT", help="Fit the runs, write the fit, tell left-out errors."
+)
+@click.option("--with", "fit", type=FILE, metavar="FIT", help="A fit that --fit wrote, not dcplan's own.")
+@AS_JSON
+def validate_model(runs: Path, fit_out: Path | None, fit: Path | None, *, as_json: bool) -> None:
+    """Compare estimates of large-model training with measured runs (CSV).
+
+    Errors are told by source, GPU and model. docs/large-models.md says what the columns are.
+    """
+    from sim import cli_estimate
+
+    cli_estimate.validate_model(runs, fit_out, fit, as_json=as_json)
 
 
 @main.command()
