@@ -24,7 +24,7 @@ from sim.parts import FROM_TEXT, Name, Part, PositiveSeconds, Seconds
 from sim.placement import PLACEMENT
 from sim.policies import POLICIES
 from sim.scheduler import SchedulerSpec
-from sim.workloads import TraceFile, TrainingSteps, Workload
+from sim.workloads import TraceFile, Training, TrainingSteps, Workload
 
 __all__ = [
     "Fleet",
@@ -40,7 +40,7 @@ __all__ = [
     "reference",
 ]
 
-FILE_FIELDS = ("path", "device")
+FILE_FIELDS = ("path", "device", "model")
 """Fields that may name a file."""
 SHORT_FORMS: Mapping[str, Mapping[str, Any]] = {
     "order": POLICIES,
@@ -127,6 +127,8 @@ def _moved(part: Part, old: Path, new: Path) -> Part:
         changes["path"] = _seen_from(new, old / part.path)
     if isinstance(part, TrainingSteps) and _is_relative_file("device", part.device):
         changes["device"] = _seen_from(new, old / part.device).as_posix()
+    if isinstance(part, Training) and _is_relative_file("model", part.model):
+        changes["model"] = _seen_from(new, old / part.model).as_posix()
     return part.model_copy(update=changes)
 
 
@@ -213,7 +215,7 @@ def _rebase_set_paths(read: Document) -> None:
 
 def _is_relative_file(field: str, value: str) -> bool:
     """Whether a field names a file by a relative path; a device may also be one of the catalog."""
-    is_file = field == "path" or Path(value).suffix in {".yaml", ".yml"}
+    is_file = field == "path" or Path(value).suffix in {".yaml", ".yml", ".json"}
     return bool(value) and is_file and not Path(value).is_absolute()
 
 

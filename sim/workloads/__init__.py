@@ -15,6 +15,7 @@ from sim.workloads.preset import Preset
 from sim.workloads.processes import MOST_JOBS
 from sim.workloads.synthetic import Synthetic
 from sim.workloads.trace import TraceFile, TraceWorkload
+from sim.workloads.training import Training
 from sim.workloads.training_steps import TrainingSteps
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Synthetic",
     "TraceFile",
     "TraceWorkload",
+    "Training",
     "TrainingSteps",
     "Workload",
     "WorkloadJobs",

@@ -16,6 +16,7 @@ from sim.streams import stream
 from sim.workloads.jobs import WorkloadJobs
 from sim.workloads.processes import AnyProcess, Diurnal, Hours, Recorded
 from sim.workloads.trace import TraceFile
+from sim.workloads.training import Training
 from sim.workloads.training_steps import TrainingSteps
 
 
@@ -71,7 +72,7 @@ Sizes = Annotated[
     BeforeValidator(plain_is_fixed),
 ]
 Durations = Annotated[
-    Annotated[TIMES | FromTrace | TrainingSteps, Field(discriminator="kind")],
+    Annotated[TIMES | FromTrace | TrainingSteps | Training, Field(discriminator="kind")],
     BeforeValidator(plain_is_fixed),
 ]
 
@@ -136,7 +137,9 @@ class Synthetic(Part):
             cpus=None if self.cpus_per_gpu is None else self.cpus_per_gpu * gpus,
             memory_bytes=None if self.memory_per_gpu is None else self.memory_per_gpu * gpus,
         )
-        told = self.duration.notes(gpus, folder) if isinstance(self.duration, TrainingSteps) else ()
+        told = (
+            self.duration.notes(gpus, folder) if isinstance(self.duration, TrainingSteps | Training) else ()
+        )
         return WorkloadJobs(table, {}, told)
 
     def _submit_s(self, rng: np.random.Generator, name: str, horizon_s: float | None) -> Floats:
@@ -164,7 +167,7 @@ class Synthetic(Part):
             gpus = self.gpus.sample(sizes, count)
         if isinstance(self.duration, FromTrace):
             return gpus, self.duration.draw(durations, count, folder)["duration_s"].to_numpy()
-        if isinstance(self.duration, TrainingSteps):
+        if isinstance(self.duration, TrainingSteps | Training):
             return gpus, self.duration.times_s(gpus, folder)
         return gpus, self.duration.sample(durations, count)
 

@@ -102,7 +102,8 @@ def test_every_command_of_the_readme_runs(outputs: dict[str, str]) -> None:
 
 def test_the_output_that_the_readme_shows_is_the_output(outputs: dict[str, str]) -> None:
     shown = blocks("text")
-    shown_of = ["dcplan run scenarios/quickstart.yaml", "dcplan explain run language-45"]
+    large = [line for line in commands() if line.startswith(("dcplan estimate", "dcplan search"))]
+    shown_of = ["dcplan run scenarios/quickstart.yaml", "dcplan explain run language-45", *large]
     assert len(shown) == len(shown_of)
     for command, text in zip(shown_of, shown, strict=True):
         printed = words(outputs[command])
@@ -136,7 +137,7 @@ def leaves(group: click.Group, path: str = "dcplan") -> Iterator[tuple[str, clic
 
 @pytest.mark.parametrize(("command", "made"), list(leaves(main)))
 def test_every_command_and_option_is_in_the_table(command: str, made: click.Command) -> None:
-    (row,) = [line for line in README.splitlines() if line.startswith(f"| `{command}")]
+    (row,) = [line for line in README.splitlines() if line.startswith((f"| `{command} ", f"| `{command}`"))]
     for option in made.params:
         if isinstance(option, click.Option) and option.opts[0] != "--json":
             assert f"`{option.opts[0]}" in row

@@ -34,10 +34,15 @@ SHORT = {
     "philly_replay": ("workloads.0.format=csv", "fleet.pools.0.nodes=6"),
     "cnn_lab": (),
     "own_device": (),
+    "gpt3_175b": (),
+    "llama3_405b": (),
+    "fine_tuning_shop": (),
     "trace_replay": ("fleet.pools.0.nodes=6",),
 }
 """What makes each scenario short enough for a test. The traces are those of `small_log`."""
 TOLERANCE = 1e-6
+ONE_JOB = ("gpt3_175b", "llama3_405b")
+"""Scenarios that ask how long one training takes."""
 
 
 def small_log(folder: Path) -> Path:
@@ -89,8 +94,11 @@ def test_a_shipped_scenario_says_what_it_said_before(name: str, tmp_path: Path) 
     expected = json.loads(kept.read_text())
     assert found["sentences"] == expected["sentences"]
     assert found["objectives_met"] == expected["objectives_met"]
-    assert found["metrics"] == pytest.approx(expected["metrics"], rel=TOLERANCE, abs=TOLERANCE)
-    assert found["metrics"]["jobs_done"] > 100
+    assert set(found["metrics"]) == set(expected["metrics"])
+    for metric, value in expected["metrics"].items():
+        close = value if value is None else pytest.approx(value, rel=TOLERANCE, abs=TOLERANCE)
+        assert found["metrics"][metric] == close, metric
+    assert found["metrics"]["jobs_done"] > 100 or name in ONE_JOB
 
 
 @pytest.mark.parametrize("name", ["quota_study", "trace_replay"])

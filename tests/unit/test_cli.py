@@ -260,7 +260,7 @@ def test_every_fault_of_a_scenario_is_told_and_nothing_is_written(folder: Path) 
         (["report", "other"], "other is not a run folder"),
         (["explain", "other", "job"], "other is not a run folder"),
         (["compare", "other", "other"], "other is given 2 times"),
-        (["catalog", "h100"], 'did you mean "h100-pcie-80gb", "h100-sxm5-80gb" or "dgx-h100"?'),
+        (["catalog", "h100"], 'did you mean "h100-hbm2e-96gb", "h100-pcie-80gb" or "h100-sxm5-80gb"?'),
         (["catalog", "gpus", "h10000"], '"h10000" is not a GPU of the catalog'),
         (["catalog", "things", "h100"], "choose gpus, nodes or transformers"),
         (["catalog", "transformers", "llama-3-9b"], 'did you mean "llama-3-8b"?'),

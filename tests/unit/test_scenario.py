@@ -286,7 +286,7 @@ ORDERS = "fifo, sjf, srtf, srsf, las, priority or fair_share"
             "node: dgx-h10",
             ['6: fleet.pools.0.node: "dgx-h10" is not a node of the catalog; did you mean "dgx-h100"?'],
         ),
-        ("gpu: t4", "gpu: h10", ['9: fleet.pools.1.gpu: "h10" is not a GPU of the catalog; did you mean "h100-pcie-80gb" or "h100-sxm5-80gb"?']),
+        ("gpu: t4", "gpu: h10", ['9: fleet.pools.1.gpu: "h10" is not a GPU of the catalog; did you mean "h100-hbm2e-96gb", "h100-pcie-80gb" or "h100-sxm5-80gb"?']),
         ("gpus_per_node: 8", "gpus_per_node: 0", ["10: fleet.pools.1.gpus_per_node: 0 must be more than 0"]),
         ("gpus_per_node: 8", "gpus_per_node: 1025", ["10: fleet.pools.1.gpus_per_node: 1025 must not be more than 1,024"]),
         (

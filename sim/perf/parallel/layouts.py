@@ -134,7 +134,7 @@ def faults(model: Transformer, layout: Layout, gpus: int, global_batch: int, seq
         product = " x ".join(f"{name} {value}" for name, value in layout.ways()[:4])
         told.append(f"{product} makes {layout.gpus} GPUs, not {gpus}")
     layers = model.layers + model.encoder_layers
-    if layers % (layout.pp * layout.interleave):
+    if not _staged(layers, layout.pp * layout.interleave):
         stages = f"pp {layout.pp}" + (
             f" x {layout.interleave} virtual stages" if layout.interleave > 1 else ""
         )
@@ -180,14 +180,14 @@ def all_layouts(
         for tp in _divisors(gpus)
         if tp <= gpus_per_node and model.heads % tp == 0
         for pp in _divisors(gpus // tp)
-        if layers % pp == 0
+        if _staged(layers, pp)
         for cp in _divisors(gpus // (tp * pp))
         if cp == 1 or (sequence >= 8192 * cp // 2 and sequence % (2 * cp) == 0)
         for dp in (gpus // (tp * pp * cp),)
         if global_batch % dp == 0
         for ep in (_divisors(dp * cp * tp) if model.experts else (1,))
         if ep == 1 or model.experts % ep == 0
-        for virtual in (_divisors(layers // pp) if pp > 1 else (1,))
+        for virtual in (_virtual_stages(layers, pp) if pp > 1 else (1,))
         for micro in _powers(largest_micro_batch)
         if global_batch % (dp * micro) == 0
         for again in range(len(RECOMPUTE))
@@ -195,6 +195,21 @@ def all_layouts(
     ]
     columns = np.array(found, dtype=float).T if found else np.empty((11, 0))
     return Layouts(*columns)
+
+
+def _staged(layers: int, stages: int) -> bool:
+    """Whether layers make stages alike; the first and the last may be a layer short, as in Llama 3.
+
+    Their embedding and logits take the place of it (Llama team, arXiv:2407.21783, section 3.3.2).
+
+    >>> _staged(96, 8), _staged(126, 16), _staged(126, 9), _staged(96, 10)
+    (True, True, True, False)
+    """
+    return layers % stages == 0 or (layers + 2) % stages == 0
+
+
+def _virtual_stages(layers: int, pp: int) -> tuple[int, ...]:
+    return tuple(virtual for virtual in range(1, layers // pp + 1) if _staged(layers, pp * virtual))
 
 
 def _divisors(number: int) -> tuple[int, ...]:
