@@ -42,7 +42,7 @@ def _body(found: Sequence[Search]) -> Markup:
         ),
         captioned(
             "Step time against memory",
-            "Each dot is a layout that fits: left is fast, low leaves memory free; pale ones are tight.",
+            "Each dot is a layout that fits: left is fast, low leaves memory free; red ones are tight.",
             _dots(best),
         ),
     ]

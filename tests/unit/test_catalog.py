@@ -81,8 +81,10 @@ def test_names_are_read_in_any_case_and_with_blanks() -> None:
     [
         (
             lambda: catalog.gpu("h100"),
-            '"h100" is not a GPU of the catalog; '
-            'did you mean "h100-hbm2e-96gb", "h100-pcie-80gb" or "h100-sxm5-80gb"?',
+            (
+                '"h100" is not a GPU of the catalog; '
+                'did you mean "h100-hbm2e-96gb", "h100-pcie-80gb" or "h100-sxm5-80gb"?'
+            ),
         ),
         (
             lambda: catalog.node("dgx-h10"),
