@@ -208,6 +208,8 @@ class Partition:
         self.impatient: list[Job] = []
         """Jobs that began to wait for locality since the engine last looked."""
         self.patience_s: float = getattr(rule, "patience", 0.0)
+        self.swaps = preempts and order.steady and self._free_of_cost and not (reclaims or self.apart)
+        """Whether a newcomer may take the GPUs of the weakest job as they are."""
 
     # ---- what jobs ask for
 
@@ -366,8 +368,43 @@ class Partition:
             if self._room:
                 self._room.clear()
 
+    def swap(self, job: Job, weakest: Job, site: Site, now_s: float) -> None:
+        """Start a newcomer on the GPUs of the weakest running job, all on one node: no GPU is free meanwhile.
+
+        The same as to displace the one and to start the other there, where preemption costs nothing.
+        """
+        started_s = weakest.started_s
+        self._remember(weakest)
+        self.running.drop_worst()
+        weakest.site = None
+        if now_s != weakest.expected_end_s:
+            self.surprised = True
+            if now_s > weakest.expected_end_s:
+                self.overran = weakest
+        kept_s = now_s - started_s
+        self.log.runs.append((weakest.index, started_s, now_s, PREEMPTED, kept_s, 0.0, 0.0, site[2]))
+        self._put_back(weakest, kept_s, now_s)
+        pool, _, placement = site
+        job.started_s = now_s
+        job.expected_end_s = now_s + job.restart_s + job.remaining_s
+        job.site = (pool, job.shape.options[0][1], placement)
+        job.rank = rank = self.order.rank(job, now_s)
+        self.running.add(rank, job)
+        ((node, gpus),) = placement
+        on_node = self.on_node[node]
+        del on_node[weakest]
+        on_node[job] = gpus
+        if self._room:
+            self._room.clear()
+        self.begun.append(job)
+
     def displace(self, job: Job, now_s: float) -> None:
         """Take the GPUs of a running job and put it back in the queue with what it has saved."""
+        self._remember(job)
+        self._put_back(job, self.stop(job, now_s, PREEMPTED), now_s)
+
+    def _remember(self, job: Job) -> None:
+        """What the job was like, should it get its GPUs back at this moment."""
         if job.site is not None:
             job.was = (
                 job.site,
@@ -381,7 +418,9 @@ class Partition:
                 job.earlier if job.displaced_s >= 0 else (),
                 job.rank,
             )
-        kept_s = self.stop(job, now_s, PREEMPTED)
+
+    def _put_back(self, job: Job, kept_s: float, now_s: float) -> None:
+        """The job has lost its GPUs and waits again, with the work that was kept done."""
         job.attained_gpu_s += (now_s - job.started_s) * job.gpus
         job.work_left_s = job.work_left_s - kept_s if kept_s < job.work_left_s else 0.0
         job.remaining_s = job.remaining_s - kept_s if kept_s < job.remaining_s else 0.0

@@ -57,6 +57,19 @@ class Ranking:
         """The worst rank; there must be one."""
         return self._blocks[-1][-1]
 
+    @property
+    def worst(self) -> tuple[Rank, Job]:
+        """The worst rank, and whose it is; there must be one."""
+        rank = self._blocks[-1][-1]
+        return rank, self._jobs[rank]
+
+    def drop_worst(self) -> None:
+        """The job of the worst rank gives up its place."""
+        block = self._blocks[-1]
+        del self._jobs[block.pop()]
+        if not block and self._lasts:
+            del self._blocks[-1], self._lasts[-1]
+
     def add(self, rank: Rank, job: Job) -> None:
         """Take a place."""
         self._jobs[rank] = job

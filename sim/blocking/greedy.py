@@ -48,6 +48,8 @@ class GreedyQueue:
         entry = (partition.order.key(job), job.index, job)
         site = None
         if line.first is None or entry < line.first:
+            if partition.swaps and self._swap(job, now_s):
+                return
             site = place(partition, job, now_s, known=False) if partition.displaces else partition.find(job)
         if site is None:
             line.push(entry)
@@ -55,6 +57,36 @@ class GreedyQueue:
         partition.start(job, site, now_s)
         if partition.displaced:
             self._requeue(partition.displaced, now_s)
+
+    def _swap(self, job: Job, now_s: float) -> bool:
+        """The newcomer takes the only GPUs of the weakest running job, if that holds just as many on one node.
+
+        What the general search would find too, at once: it tries the weakest first and has enough with it.
+        Nothing is left over, so nobody else is helped. The one displaced found no room just now, as it is of
+        the newcomer's width, and stood last; its rank is computed anew, so that by rounding another may stand
+        behind it, and then it is asked again like any other.
+        """
+        partition, shape = self.partition, job.shape
+        pool, running = shape.only_in, partition.running
+        if pool is None or not shape.plain or pool.levels >> shape.gpus or job.was is not None or not running:
+            return False
+        rank, weakest = running.worst
+        alike, site = weakest.shape, weakest.site
+        if (
+            alike.gpus != shape.gpus
+            or not alike.plain
+            or alike.only_in is not pool
+            or site is None
+            or len(site[2]) != 1
+            or weakest.started_s == now_s
+            or rank <= partition.order.rank(job, now_s)
+        ):
+            return False
+        partition.swap(job, weakest, site, now_s)
+        self.add(weakest)
+        if weakest.gpus <= partition.most_free and partition.order.rank(weakest, now_s) < running.last:
+            self._in_order([alike], now_s)
+        return True
 
     def settle(self, now_s: float, fresh: Sequence[Job], *, freed: bool) -> None:
         """Start whoever fits, in order."""
