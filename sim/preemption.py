@@ -64,6 +64,18 @@ def helped(partition: Partition, job: Job, now_s: float) -> bool:
     return False
 
 
+def is_spent(partition: Partition) -> bool:
+    """Whether what was freed at this moment is taken again, so that nobody who waits is `helped` by it."""
+    if _says_nothing(partition):
+        return False
+    for pool in partition.pools:
+        free, first, nodes = pool.free, pool.first_node, pool.nodes
+        for node, before in partition.loosened.items():
+            if 0 <= node - first < nodes and free[node - first] > before:
+                return False
+    return True
+
+
 def hopeful(partition: Partition, now_s: float) -> list[Shape]:
     """The waiting shapes whose first job may find a place: one that is helped, or has not been tried yet."""
     waiting = partition.waiting.values()
@@ -139,6 +151,17 @@ def _victims(partition: Partition, job: Job, pool: Pool, gang: Gang, now_s: floa
 def _victims_on_one_node(partition: Partition, job: Job, pool: Pool, now_s: float) -> list[Job]:
     """As `_victims`, for a job that asks for nothing but enough GPUs on one node: counting them is enough."""
     free, first, gpus = pool.free, pool.first_node, job.gpus
+    running = partition.running
+    if running and partition.order.steady and not partition.reclaims:
+        # most often the weakest alone is enough
+        rank, weakest = running.worst
+        site = weakest.site
+        if rank <= partition.order.rank(job, now_s):
+            return []
+        if site is not None and site[0] is pool and len(site[2]) == 1 and weakest.started_s != now_s:
+            ((node, held),) = site[2]
+            if free[node - first] + held >= gpus:
+                return [weakest]
     room: dict[int, int] = {}
     tried: list[Job] = []
     for victim in _weaker(partition, job, now_s):

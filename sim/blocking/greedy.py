@@ -7,7 +7,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Literal
 
 from sim.blocking.queue import Blocking
-from sim.preemption import hopeful, place
+from sim.preemption import hopeful, is_spent, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -110,7 +110,7 @@ class GreedyQueue:
         elif len(shapes) == 1 and not partition.displaces:
             self._start_line(shapes[0], now_s)
         else:
-            self._in_order(shapes, now_s)
+            self._in_order(shapes, now_s, helped=freed and not fresh)
 
     def _requeue(self, displaced: list[Job], now_s: float) -> None:
         """Jobs lost their GPUs to the only newcomer: they and whoever fits what is left have their turn."""
@@ -129,21 +129,25 @@ class GreedyQueue:
         while (entry := shape.line.first) is not None and self._start(entry, shape, now_s):
             pass
 
-    def _in_order(self, shapes: list[Shape], now_s: float) -> None:
+    def _in_order(self, shapes: list[Shape], now_s: float, *, helped: bool = False) -> None:
         """Start jobs of several shapes by key; a shape is out once its first job does not fit.
 
+        `helped` says that the first of each are known to find something new at this moment.
         Jobs displaced have their turn at their place in the order, before any that stand behind them.
         """
         displaced = self.partition.displaced
         heads = [(entry, shape) for shape in shapes if (entry := shape.line.first) is not None]
         heapify(heads)
+        known, spent = not helped, False
         while heads:
             head, shape = heappop(heads)
-            if shape.line.first is not head:
+            if shape.line.first is not head or (spent and head[2].marks is not None):
                 continue
             gone = len(displaced)
-            if not self._start(head, shape, now_s):
+            if not self._start(head, shape, now_s, known=known):
+                known = True
                 continue
+            known, spent = True, self.partition.displaces and is_spent(self.partition)
             if (following := shape.line.first) is not None:
                 heappush(heads, (following, shape))
             if len(displaced) > gone:
@@ -197,12 +201,12 @@ class GreedyQueue:
             if len(displaced) > gone:
                 turns.update(self._turned(displaced[gone:]))
 
-    def _start(self, entry: Entry, shape: Shape, now_s: float) -> bool:
-        """Start the first job of a shape, if it can."""
+    def _start(self, entry: Entry, shape: Shape, now_s: float, *, known: bool = True) -> bool:
+        """Start the first job of a shape, if it can. Without `known` it is asked although it found no place."""
         job = entry[2]
         partition = self.partition
         if partition.displaces:
-            site = place(partition, job, now_s, known=job.marks is not None)
+            site = place(partition, job, now_s, known=known and job.marks is not None)
         else:
             site = partition.find(job)
         if site is None:
