@@ -59,7 +59,7 @@ class GreedyQueue:
             self._requeue(partition.displaced, now_s)
 
     def _swap(self, job: Job, now_s: float) -> bool:
-        """The newcomer takes the only GPUs of the weakest running job, if that holds just as many on one node.
+        """The newcomer takes the GPUs of the weakest running job, if that holds just as many on one node.
 
         What the general search would find too, at once: it tries the weakest first and has enough with it.
         Nothing is left over, so nobody else is helped. The one displaced found no room just now, as it is of
@@ -68,7 +68,7 @@ class GreedyQueue:
         """
         partition, shape = self.partition, job.shape
         pool, running = shape.only_in, partition.running
-        if pool is None or not shape.plain or pool.levels >> shape.gpus or job.was is not None or not running:
+        if pool is None or not shape.plain or pool.levels >> shape.gpus or job.was or not running:
             return False
         rank, weakest = running.worst
         alike, site = weakest.shape, weakest.site
@@ -202,7 +202,7 @@ class GreedyQueue:
                 turns.update(self._turned(displaced[gone:]))
 
     def _start(self, entry: Entry, shape: Shape, now_s: float, *, known: bool = True) -> bool:
-        """Start the first job of a shape, if it can. Without `known` it is asked although it found no place."""
+        """Start the first job of a shape, if it can; without `known` even if it found no place before."""
         job = entry[2]
         partition = self.partition
         if partition.displaces:
