@@ -66,6 +66,7 @@ MODEL = _together(
     ),
     click.option("--gpus-per-node", type=COUNT, default=8, show_default=True, help="GPUs of a node."),
     click.option("--fabric", help="Of one GPU to other nodes; 400 Gbit/s if left out."),
+    click.option("--lora", type=COUNT, metavar="RANK", help="Train adapters of that rank, freeze the rest."),
     click.option("--fit", type=FILE, help="A fit of own runs, that validate-model --fit wrote."),
 )
 LAYOUT = _together(

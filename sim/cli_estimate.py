@@ -39,12 +39,23 @@ class Asked:
     software: str
     gpus_per_node: int
     fabric: str | None
+    lora: int | None
     fit: Path | None
 
 
 def asked(model: str, gpus: int | None, options: Mapping[str, Any]) -> tuple[Asked, dict[str, Any]]:
     """What the command line says of the model and its fleet, and of the layout."""
-    names = ("gpu", "batch", "sequence", "number_format", "software", "gpus_per_node", "fabric", "fit")
+    names = (
+        "gpu",
+        "batch",
+        "sequence",
+        "number_format",
+        "software",
+        "gpus_per_node",
+        "fabric",
+        "lora",
+        "fit",
+    )
     layout = {name: value for name, value in options.items() if name not in names and value is not None}
     return Asked(model=model, gpus=gpus, **{name: options[name] for name in names}), layout
 
@@ -75,7 +86,7 @@ def job(asked: Asked, gpus: int) -> tuple[Job, list[str]]:
     return (
         Job(
             model, known.name, gpus, sequence, batch, number_format, asked.software,
-            asked.gpus_per_node, fabric,
+            asked.gpus_per_node, fabric, asked.lora or 0,
         ),
         assumed,
     )  # fmt: skip
@@ -149,6 +160,11 @@ def _sentences(found: Estimate, tokens: float | None, price: float | None, fit: 
         f"On {words.count(wanted.gpus, 'GPU')} {wanted.gpu}, {wanted.number_format}, {wanted.software}:"
         f" {found.layout.told()}."
     )
+    if wanted.lora_rank:
+        yield (
+            f"Adapters of rank {wanted.lora_rank} learn, {wanted.trained:.2%} of the weights;"
+            " the rest is frozen."
+        )
     yield (
         f"A step takes {units.human_duration(found.step_s)} (80 % between {units.human_duration(low)} and"
         f" {units.human_duration(high)}): {words.compact(found.tokens_per_s)} tokens/s,"
@@ -209,6 +225,7 @@ def _json(found: Estimate, tokens: float | None, price: float | None, assumed: l
         "sequence": wanted.sequence,
         "precision": wanted.number_format,
         "software": wanted.software,
+        "lora_rank": wanted.lora_rank,
         "layout": found.layout.model_dump(),
         "step_s": found.step_s,
         "step_s_80": list(found.interval_s),

@@ -18,13 +18,14 @@ from sim import catalog, units, words
 from sim.catalog.machines import NVL72, NVL72_DOMAIN, USUAL_FABRIC, machine_of, machines
 from sim.catalog.training_fit import TrainingFit, training_fit
 from sim.errors import PlanError
-from sim.perf.flops import hardware_flops_per_token
+from sim.perf.flops import hardware_flops_per_token, training_flops_per_token
 from sim.perf.parallel.layouts import Layout, Layouts, all_layouts, faults, layouts
 from sim.perf.parallel.machines import Machines, NumberFormat, Software
 from sim.perf.parallel.memory import LEAN, MEASURED, Memory, memory
 from sim.perf.parallel.shapes import Shapes, shapes
 from sim.perf.parallel.step_time import Step
 from sim.perf.transformer import Transformer
+from sim.perf.tuning import EVERYTHING, Adaptable, Lora, Tuning, trainable_parameters
 
 Floats = NDArray[np.float64]
 
@@ -40,6 +41,7 @@ DRAW: Final = 0.85
 PUE: Final = 1.2
 """Power of the building over that of its computers, where nothing says."""
 LARGEST_FLEET: Final = 131_072
+ALL_MATRICES: Final[tuple[Adaptable, ...]] = ("query", "key", "value", "projection", "gate", "up", "down")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,20 @@ class Job:
     gpus_per_node: int = 8
     fabric: float = USUAL_FABRIC
     """Bytes a second of one GPU to other nodes, each direction."""
+    lora_rank: int = 0
+    """Rank of low-rank adapters beside every matrix of a layer, which alone learn; 0 trains everything."""
+
+    @property
+    def tuning(self) -> Tuning:
+        """What learns."""
+        return Tuning(lora=Lora(rank=self.lora_rank, matrices=ALL_MATRICES)) if self.lora_rank else EVERYTHING
+
+    @property
+    def trained(self) -> float:
+        """Share of the weights that learn."""
+        if not self.lora_rank:
+            return 1.0
+        return trainable_parameters(self.model, self.tuning) / self.model.parameters
 
     @property
     def domain(self) -> int:
@@ -72,7 +88,9 @@ class Job:
 
     def machine(self, count: int = 1) -> Machines:
         """The hardware, as often as there are layouts. PlanError for a format that the GPU has not."""
-        row = machine_of(self.gpu, self.number_format, self.software, float(self.domain), self.fabric)
+        row = machine_of(
+            self.gpu, self.number_format, self.software, float(self.domain), self.fabric, self.trained
+        )
         return machines([row]).take(np.zeros(count, dtype=np.int64))
 
     def shape(self, count: int = 1) -> Shapes:
@@ -111,13 +129,15 @@ class Estimate:
     @property
     def mfu(self) -> float:
         """Model FLOP/s over the dense peak, causal attention counted half."""
-        flops = 3 * float(self.job.shape().flops_per_token[0])
-        return self.tokens_per_s * flops / self._peak
+        flops = training_flops_per_token(self.job.model, self.job.sequence, tuning=self.job.tuning)
+        return self.tokens_per_s * flops.total / self._peak
 
     @property
     def hfu(self) -> float:
         """The same with what is computed again."""
-        flops = hardware_flops_per_token(self.job.model, self.job.sequence, recompute=self.layout.recompute)
+        flops = hardware_flops_per_token(
+            self.job.model, self.job.sequence, recompute=self.layout.recompute, tuning=self.job.tuning
+        )
         return self.tokens_per_s * flops.total / self._peak
 
     @property

@@ -45,6 +45,10 @@ class Training(Part):
         None,
         description="how it is split; left out, the fastest way that fits; dp is what is left of the GPUs",
     )
+    lora: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="rank of adapters beside every matrix, which alone learn; left out, everything learns",
+    )
     gpus_per_node: Annotated[int, Field(ge=1)] = Field(8, description="GPUs of a node")
     fabric: BytesPerSecond = Field(USUAL_FABRIC, description="of one GPU to other nodes, each direction")
 
@@ -103,7 +107,7 @@ def _estimate(wanted: Training, count: int, folder: Path) -> Estimate:
     batch = wanted.batch or usual_batch(sequence)
     job = Job(
         model, wanted.gpu, count, sequence, batch, wanted.precision, wanted.software, wanted.gpus_per_node,
-        wanted.fabric,
+        wanted.fabric, wanted.lora or 0,
     )  # fmt: skip
     layout = wanted.layout
     if layout is not None and "dp" not in layout.model_fields_set:

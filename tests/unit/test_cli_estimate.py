@@ -102,3 +102,9 @@ def test_unknown_names_get_the_nearest() -> None:
     done = dcplan("search", "--model", "llama-3-8b", "--gpu", "h100-sxm", "--gpus", "8")
     assert done.exit_code == 2
     assert "h100-sxm5-80gb" in done.stderr
+
+
+def test_adapters_are_told() -> None:
+    done = dcplan("estimate", *LLAMA, "--gpus", "8", "--lora", "16")
+    assert done.exit_code == 0, done.output
+    assert "Adapters of rank 16 learn, 0.52% of the weights" in done.stdout
