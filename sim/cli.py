@@ -421,7 +421,9 @@ def calibrate(
 @MODEL
 @click.option("--gpus", type=click.IntRange(min=1), help="How many; left out, --deadline finds it.")
 @click.option("--tokens", type=float, help="Tokens to train on, such as 300e9.")
-@click.option("--deadline", metavar="TIME", help="Find the fewest GPUs that are done in time, such as 30d.")
+@click.option(
+    "--deadline", metavar="TIME", help="Find the smallest fleet (1, 2, 3, 4, 6, 8, ... nodes) done in time."
+)
 @LAYOUT
 @click.option("--price", type=click.FloatRange(min=0), help="Price of a GPU hour, for the cost.")
 @AS_JSON

@@ -266,9 +266,10 @@ def search(job: Job, fit: TrainingFit | None = None) -> Search:
 
 
 def smallest(job: Job, tokens: float, deadline_s: float, fit: TrainingFit | None = None) -> Estimate:
-    """The fewest GPUs, in whole nodes, that are done in time; PlanError if no fleet is.
+    """The smallest fleet tried that is done in time; PlanError if none is.
 
-    Fleets are tried as powers of two and three times those, then by halves between the last two.
+    Fleets of 1, 2, 3, 4, 6, 8, 12, ... nodes are tried: powers of two and three times those, which divide
+    batches and layers. One between two of them might do as well.
     """
     sizes = sorted({base << power for base in (1, 3) for power in range(18)})
     tried = [job.gpus_per_node * size for size in sizes if job.gpus_per_node * size <= LARGEST_FLEET]
