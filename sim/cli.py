@@ -422,7 +422,7 @@ def calibrate(
 @click.option("--gpus", type=click.IntRange(min=1), help="How many; left out, --deadline finds it.")
 @click.option("--tokens", type=float, help="Tokens to train on, such as 300e9.")
 @click.option(
-    "--deadline", metavar="TIME", help="Find the smallest fleet (1, 2, 3, 4, 6, 8, ... nodes) done in time."
+    "--deadline", metavar="TIME", help="Find the smallest fleet (1 to 8, 10, 12, ... nodes) done in time."
 )
 @LAYOUT
 @click.option("--price", type=click.FloatRange(min=0), help="Price of a GPU hour, for the cost.")

@@ -4,11 +4,10 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from sim import cli_output
+from sim import cli_output, cli_tables
 from sim.calibration import of_profile, of_table
 from sim.catalog import devices
 from sim.errors import PlanError
-from sim.perf.device import Quality
 from sim.reports import calibration as report
 
 
@@ -36,7 +35,7 @@ def profiles(
         for setting in found.device.settings
         if setting.peak_memory is not None and setting.peak_memory.quality is not None
     ]
-    _tell(named, as_json=as_json)
+    cli_tables.qualities(named, as_json=as_json)
 
 
 def table(path: Path, out: Path, *, as_json: bool) -> None:
@@ -47,19 +46,4 @@ def table(path: Path, out: Path, *, as_json: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for device in of_table.devices(found, f"dcplan calibrate --table {path.name}"):
         cli_output.write_file(out / f"{device.name}.yaml", devices.text(device))
-    _tell(of_table.qualities(found), as_json=as_json)
-
-
-def _tell(qualities: Sequence[tuple[str, Quality]], *, as_json: bool) -> None:
-    if as_json:
-        cli_output.write_json([{"of": what} | quality.model_dump() for what, quality in qualities])
-        return
-    from rich.table import Table  # noqa: PLC0415 - only where one is printed
-
-    shown = Table("of", "left out", "n", "mean error", "median", "90 %", "in the 80 % interval", box=None)
-    for what, quality in qualities:
-        figures = (f"{value:.1%}" for value in (quality.mape, quality.median, quality.p90))
-        inside = "" if quality.coverage is None else f"{quality.coverage:.0%}"
-        shown.add_row(what, quality.left_out, str(quality.n), *figures, inside)
-    with cli_output.stdout() as console:
-        console.print(shown)
+    cli_tables.qualities(of_table.qualities(found), as_json=as_json)

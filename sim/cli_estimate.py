@@ -10,19 +10,31 @@ from typing import Any, Final
 import numpy as np
 from rich.text import Text
 
-from sim import catalog, cli_output, units, words
+from sim import catalog, cli_output, cli_tables, units, words
 from sim.calibration import of_runs, training_runs
 from sim.catalog.machines import USUAL_FABRIC
 from sim.catalog.training_fit import TrainingFit, from_file, text, training_fit
 from sim.catalog.transformers import transformer
 from sim.errors import PlanError, hint
-from sim.estimate import DAY_S, HOUR_S, PUE, Estimate, Job, Search, estimate, search, smallest, usual_batch
-from sim.perf.device import NORMAL_80, Quality
+from sim.estimate import (
+    DAY_S,
+    DRAW,
+    HOST_SHARE,
+    HOUR_S,
+    PUE,
+    Estimate,
+    Job,
+    Search,
+    estimate,
+    search,
+    smallest,
+    usual_batch,
+)
+from sim.perf.device import NORMAL_80
 from sim.perf.parallel.layouts import Layout
 from sim.perf.parallel.machines import FORMATS, SOFTWARE
 from sim.reports.terminal import grid
 
-MOST: Final = 20
 GB: Final = 1e9
 
 
@@ -190,12 +202,13 @@ def _sentences(found: Estimate, tokens: float | None, price: float | None, fit: 
     if not found.known:
         yield (
             f"No run on {wanted.gpu} in {wanted.number_format} with {wanted.software} was in the fit:"
-            " its data sheet and the other GPUs stand in, and the interval is as wide as that makes it."
+            " its data sheet and the other runs stand in."
         )
-    like, elsewhere = (each for what, each in fit.quality if what == "all")
+    like, source, pair = (each for what, each in fit.quality if what == "all")
     yield (
-        f"Runs that were left out were off by {like.median:.0%} in the median, and by {elsewhere.median:.0%}"
-        f" where their whole source was left out (n {like.n})."
+        f"Runs that were left out were off by {like.median:.0%} in the median, by {source.median:.0%} where"
+        f" their whole source was left out, and by {pair.median:.0%} where all with their GPU and software"
+        f" were (n {like.n})."
     )
 
 
@@ -209,7 +222,7 @@ def _active(found: Estimate) -> str:
 def _always(tokens: float | None) -> list[str]:
     told = ["no failures, no evaluation, data never waited for"]
     if tokens is not None:
-        told.append(f"energy: 85 % of rated power, 1.4 for the rest of the node, PUE {PUE}")
+        told.append(f"energy: {DRAW:.0%} of rated power, times {HOST_SHARE} for the node, PUE {PUE}")
     return told
 
 
@@ -371,7 +384,7 @@ def validate_model(path: Path, fit_out: Path | None, fit: Path | None, *, as_jso
             made = of_runs.fit_runs(runs)
         kept = of_runs.stored(made, f"{path.name}; dcplan validate-model {path.name} --fit")
         cli_output.write_file(fit_out, text(kept))
-        _tell(list(kept.quality), as_json=as_json)
+        cli_tables.qualities(list(kept.quality), as_json=as_json)
         return
     used = (from_file(fit) if fit else training_fit()).fitted
     missed = of_runs.misses(used.logarithms, runs)
@@ -384,7 +397,7 @@ def validate_model(path: Path, fit_out: Path | None, fit: Path | None, *, as_jso
         ("model", runs.rows["model"].to_numpy()),
     ):
         kinds += [(f"{column} {name}", (names == name) & good) for name in np.unique(names[good])]
-    _tell(
+    cli_tables.qualities(
         [
             (what, of_runs.quality("nothing", missed[chosen], spread[chosen] ** 2))
             for what, chosen in kinds
@@ -395,19 +408,3 @@ def validate_model(path: Path, fit_out: Path | None, fit: Path | None, *, as_jso
     assumed = sum(bool(each) for each in runs.assumed)
     if assumed:
         cli_output.say(f"Note: {words.count(assumed, 'run')} left something out; it was assumed as usual.")
-
-
-def _tell(qualities: list[tuple[str, Quality]], *, as_json: bool) -> None:
-    if as_json:
-        cli_output.write_json([{"of": what} | quality.model_dump() for what, quality in qualities])
-        return
-    rows = [
-        (
-            what, each.left_out, str(each.n), f"{each.mape:.1%}", f"{each.median:.1%}", f"{each.p90:.1%}",
-            "" if each.coverage is None else f"{each.coverage:.0%}",
-        )
-        for what, each in qualities
-    ]  # fmt: skip
-    columns = ("of", "left out", "n", "mean error", "median", "90 %", "in 80 % interval")
-    with cli_output.stdout() as out:
-        out.print(grid("Step time, predicted against measured", columns, rows, texts=2))

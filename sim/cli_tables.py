@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from sim import units, words
+from sim import cli_output, units, words
 from sim.catalog import Entry, GpuType, NodeType
 from sim.catalog.transformers import Description
 from sim.parts import Part
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sim.errors import Fault
+    from sim.perf.device import Quality
     from sim.trace_check import Finding, TraceCheck
 
 MOST_GROUPS = 20
@@ -265,3 +266,23 @@ def _with_units(entry: Entry) -> Mapping[str, object]:
     values = {named(name): value for name, value in entry if name != "sources"}
     sources = {named(name): source.model_dump() for name, source in entry.sources.items()}
     return {"kind": "gpu" if isinstance(entry, GpuType) else "node", **values, "sources": sources}
+
+
+def qualities(found: Sequence[tuple[str, Quality]], *, as_json: bool) -> None:
+    """Print how wrong a fit is on what was left out of it, each with what it is the error of."""
+    if as_json:
+        cli_output.write_json([{"of": what} | quality.model_dump() for what, quality in found])
+        return
+    rows = [
+        (
+            what,
+            quality.left_out,
+            str(quality.n),
+            *(f"{value:.1%}" for value in (quality.mape, quality.median, quality.p90)),
+            "" if quality.coverage is None else f"{quality.coverage:.0%}",
+        )
+        for what, quality in found
+    ]
+    columns = ("of", "left out", "n", "mean error", "median", "90 %", "in the 80 % interval")
+    with cli_output.stdout() as out:
+        out.print(grid("", columns, rows, texts=2))

@@ -268,10 +268,10 @@ def search(job: Job, fit: TrainingFit | None = None) -> Search:
 def smallest(job: Job, tokens: float, deadline_s: float, fit: TrainingFit | None = None) -> Estimate:
     """The smallest fleet tried that is done in time; PlanError if none is.
 
-    Fleets of 1, 2, 3, 4, 6, 8, 12, ... nodes are tried: powers of two and three times those, which divide
-    batches and layers. One between two of them might do as well.
+    Fleets of 1 to 8, 10, 12, 14, 16, 20, ... nodes are tried: powers of two, and three, five and seven times
+    those, where batches and layers divide. One between two of them might do as well.
     """
-    sizes = sorted({base << power for base in (1, 3) for power in range(18)})
+    sizes = sorted({base << power for base in (1, 3, 5, 7) for power in range(18)})
     tried = [job.gpus_per_node * size for size in sizes if job.gpus_per_node * size <= LARGEST_FLEET]
     slowest: Estimate | None = None
     for gpus in tried:

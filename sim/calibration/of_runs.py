@@ -2,7 +2,8 @@
 
 One fit over all runs: what GPUs, formats and kinds of software have in common is shared, what differs pulls
 away from it as far as the runs show (a prior on each factor). Errors are on runs left out: one fold of five,
-where runs of one model in one layout stay together, and one whole source at a time.
+where runs of one model in one layout stay together, one whole source at a time, and one GPU with one kind of
+software at a time, which is what an estimate faces where no such run was in the fit.
 """
 
 from __future__ import annotations
@@ -113,23 +114,30 @@ class RunsFit:
 
     fitted: Fitted
     runs: Runs
-    five: LeftOut
-    by_source: LeftOut
+    left_out: tuple[tuple[LeftOut, float], ...]
+    """One fold of five, one source, one GPU with its software; each with the spread that holds 80 %."""
 
 
 def fit_runs(runs: Runs) -> RunsFit:
     """Fit the good runs of a table, and predict each of them from the others."""
     chosen = runs.take(good(runs))
     whole = fit(chosen)
-    five = left_out(chosen, folds(chosen), "one fold of five", whole.values)
-    by_source = left_out(chosen, chosen.rows["source"].to_list(), "one source", whole.values)
-    spread = spread_for_coverage(five.misses, five.variance)
-    far = spread_for_coverage(by_source.misses, by_source.variance)
     machine = chosen.machines
+    pairs = zip(machine.gpu.tolist(), machine.software.tolist(), strict=True)
+    tried = [
+        left_out(chosen, groups, what, whole.values)
+        for what, groups in (
+            ("one fold of five", folds(chosen)),
+            ("one source", chosen.rows["source"].to_list()),
+            ("one GPU and software", [f"{gpu}, {software}" for gpu, software in pairs]),
+        )
+    ]
+    spreads = [spread_for_coverage(each.misses, each.variance) for each in tried]
     columns = (machine.gpu.tolist(), machine.number_format.tolist(), machine.software.tolist())
     seen = set(zip(*columns, strict=True))
-    fitted = Fitted(whole.values, whole.covariance, spread, far, len(chosen), tuple(sorted(seen)))
-    return RunsFit(fitted, chosen, five, by_source)
+    like, _, elsewhere = spreads
+    fitted = Fitted(whole.values, whole.covariance, like, elsewhere, len(chosen), tuple(sorted(seen)))
+    return RunsFit(fitted, chosen, tuple(zip(tried, spreads, strict=True)))
 
 
 def stored(found: RunsFit, source: str) -> TrainingFit:
@@ -138,11 +146,6 @@ def stored(found: RunsFit, source: str) -> TrainingFit:
     for column, names in (("gpu", found.runs.machines.gpu), ("source", found.runs.rows["source"].to_numpy())):
         kinds += [(f"{column} {name}", names == name) for name in np.unique(names)]
     quality = [
-        (what, left.quality(spread, chosen))
-        for what, chosen in kinds
-        for left, spread in (
-            (found.five, found.fitted.spread),
-            (found.by_source, found.fitted.spread_elsewhere),
-        )
+        (what, left.quality(spread, chosen)) for what, chosen in kinds for left, spread in found.left_out
     ]
     return TrainingFit(found.fitted, source, tuple(quality))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sim import catalog, units, words
 from sim.catalog.machines import USUAL_FABRIC
@@ -58,16 +58,21 @@ class Training(Part):
             raise ValueError("give either tokens or steps")
         return self
 
-    @model_validator(mode="after")
-    def _names_are_known(self) -> Self:
-        if Path(self.model).suffix not in FILES and self.model not in transformer_names():
-            known = transformer_names()
-            raise ValueError(f'"{self.model}" is not a transformer of the catalog; {hint(self.model, known)}')
-        if self.gpu not in catalog.names("gpu"):
+    @field_validator("model")
+    @classmethod
+    def _model_is_known(cls, model: str) -> str:
+        if Path(model).suffix not in FILES and model not in transformer_names():
             raise ValueError(
-                f'"{self.gpu}" is not a GPU of the catalog; {hint(self.gpu, catalog.names("gpu"))}'
+                f'"{model}" is not a transformer of the catalog; {hint(model, transformer_names())}'
             )
-        return self
+        return model
+
+    @field_validator("gpu")
+    @classmethod
+    def _gpu_is_known(cls, gpu: str) -> str:
+        if gpu not in catalog.names("gpu"):
+            raise ValueError(f'"{gpu}" is not a GPU of the catalog; {hint(gpu, catalog.names("gpu"))}')
+        return gpu
 
     def times_s(self, gpus: Counts, folder: Path) -> Floats:
         """Seconds of jobs of so many GPUs each; PlanError where the model cannot be split like that."""

@@ -205,7 +205,10 @@ def test_a_gpu_without_runs_is_estimated_with_a_wider_interval() -> None:
     unknown = estimate(small(gpu="mi300x"), Layout(tp=2, dp=32))
     assert known.known
     assert not unknown.known
-    assert unknown.factor > known.factor
+    # 80 % of the runs on a GPU and software that were left out together lie within about 45 %
+    assert known.factor < 1.2
+    assert unknown.factor > 1.4
+    assert not estimate(small(gpu="a100-sxm4-80gb"), Layout(tp=2, dp=32)).known
 
 
 def test_the_usual_batch_is_about_four_million_tokens() -> None:
@@ -224,3 +227,13 @@ def test_adapters_train_faster_in_less_memory_than_everything() -> None:
     assert float(adapters.memory.optimiser[0]) < 0.02 * float(whole.memory.optimiser[0])
     assert float(adapters.memory.weights[0]) == float(whole.memory.weights[0])
     assert adapters.job.trained == pytest.approx(41_943_040 / LLAMA.parameters, rel=1e-9)
+
+
+def test_a_last_stage_with_more_logits_than_the_first_has_activations_is_the_fullest() -> None:
+    """Two stages, one micro-batch in flight in each: the last holds its logits on top of as many layers."""
+    job = small(gpus=2, batch=1)
+    held = memory(job.shape(), layouts(Layout(pp=2), 1), job.machine())
+    alone = memory(job.shape(), layouts(Layout(), 1), job.machine())
+    assert float(held.logits[0]) == pytest.approx(float(alone.logits[0]))
+    deep = memory(job.shape(), layouts(Layout(pp=8, dp=1), 64), small(gpus=8).machine())
+    assert float(deep.logits[0]) == 0.0

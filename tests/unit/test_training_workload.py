@@ -92,3 +92,10 @@ def test_what_cannot_be_trained_is_told_with_its_line(tmp_path: Path, more: str,
 def test_an_unknown_gpu_is_told() -> None:
     with pytest.raises(ValueError, match='"h100" is not a GPU of the catalog'):
         Training(model="llama-3-8b", gpu="h100", steps=1)
+
+
+def test_every_fault_of_a_training_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        loaded(tmp_path, "model: llama-3-8, tokens: -1, software: megatrn")
+    fields = {fault.field for fault in caught.value.faults}
+    assert fields == {f"workloads.0.duration.{name}" for name in ("model", "tokens", "software")}

@@ -8,14 +8,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.perf.device import NORMAL_80
 from sim.perf.parallel.layouts import Layouts
 from sim.perf.parallel.machines import Machines
 from sim.perf.parallel.shapes import Shapes
 from sim.perf.parallel.step_time import Step, step_time
 
 Floats = NDArray[np.float64]
-NORMAL_80: Final = 1.2816
-"""Standard deviations on either side that hold 80 % of a normal distribution."""
 SLOPE: Final = 1e-4
 
 
@@ -28,7 +27,7 @@ class Fitted:
     spread: float
     """Standard deviation of the logarithm of a step time, for runs like those of the fit."""
     spread_elsewhere: float
-    """The same for runs of sources, software or GPUs that the fit had not seen."""
+    """The same for runs on a GPU with software that the fit had not seen together."""
     runs: int
     seen: tuple[tuple[str, str, str], ...]
     """GPUs, number formats and software of the runs."""

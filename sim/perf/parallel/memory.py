@@ -88,7 +88,11 @@ run at the limit of their GPUs must at least have got by with."""
 
 
 def memory(shape: Shapes, layout: Layouts, machine: Machines, measured: Measures = MEASURED) -> Memory:
-    """Memory of the fullest GPU, the first stage of a pipeline, or the only one."""
+    """Memory of the fullest GPU of each layout.
+
+    The first stage of a pipeline holds the most micro-batches, the last the logits of one; what those need
+    beyond the activations that the first has more is added to the first.
+    """
     wide = machine.element_bytes
     ranks = layout.dp * layout.cp
     routed = shape.routed_parameters / (layout.ep * layout.pp)
@@ -109,13 +113,15 @@ def memory(shape: Shapes, layout: Layouts, machine: Machines, measured: Measures
     interleaved = np.where(layout.interleave > 1, 1 + (layout.pp - 1) / (layout.pp * layout.interleave), 1.0)
     kept = of_tokens * shape.layers * in_flight * interleaved
     tokens = layout.micro_batch * shape.sequence / layout.cp
-    logits = np.where(layout.pp == 1, LOGIT_BYTES * tokens * shape.vocab / layout.tp, 0.0)
+    factor = measured.activations(layout.recompute)
+    of_last = of_tokens * shape.layers / layout.pp
+    logits = measured.logits * LOGIT_BYTES * tokens * shape.vocab / layout.tp - factor * (kept - of_last)
     return Memory(
         weights=wide * held / of_weights,
         gradients=gradient_bytes * learning / of_gradients,
         optimiser=OPTIMISER_BYTES * learning / of_states,
-        activations=measured.activations(layout.recompute) * (kept + working),
-        logits=measured.logits * logits,
+        activations=factor * (kept + working),
+        logits=np.maximum(logits, 0.0),
         gathered=np.where(sharded, 2 * wide * a_layer, 0.0),
         fixed=np.full(np.broadcast(tokens, wide).shape, measured.fixed_bytes),
     )
