@@ -168,6 +168,7 @@ class Pool:
     def take(self, placement: Placement, gang: Gang) -> None:
         """Hold the GPUs of a placement; it is our bug if they are not free."""
         buckets, free, first = self.buckets, self.free, self.first_node
+        levels = self.levels
         for fleet_node, gpus in placement:
             node = fleet_node - first
             before = free[node]
@@ -176,19 +177,20 @@ class Pool:
                 raise AssertionError(f"node {node} of {self.name} has {before} free GPUs, {gpus} were taken")
             free[node] = after
             bit = self._bit[node]
-            left = buckets[before] ^ bit
-            buckets[before] = left
+            buckets[before] = left = buckets[before] ^ bit
             if not left:
-                self.levels ^= 1 << before
+                levels ^= 1 << before
             buckets[after] |= bit
-            self.levels |= 1 << after
+            levels |= 1 << after
             self.free_gpus -= gpus
+        self.levels = levels
         if self.host is not None:
             self._charge_host(placement, gang, -1)
 
     def give(self, placement: Placement, gang: Gang) -> None:
         """Free the GPUs of a placement that was taken."""
         buckets, free, first = self.buckets, self.free, self.first_node
+        levels = self.levels
         for fleet_node, gpus in placement:
             node = fleet_node - first
             before = free[node]
@@ -197,13 +199,13 @@ class Pool:
                 raise AssertionError(f"node {node} of {self.name} was given {gpus} GPUs that nobody held")
             free[node] = after
             bit = self._bit[node]
-            left = buckets[before] ^ bit
-            buckets[before] = left
+            buckets[before] = left = buckets[before] ^ bit
             if not left:
-                self.levels ^= 1 << before
+                levels ^= 1 << before
             buckets[after] |= bit
-            self.levels |= 1 << after
+            levels |= 1 << after
             self.free_gpus += gpus
+        self.levels = levels
         if self.host is not None:
             self._charge_host(placement, gang, +1)
 

@@ -147,19 +147,21 @@ class Simulation:
 
     def _happen(self, now_s: float) -> None:
         """The next entry of the clock's queue happens."""
-        clock = self.clock
-        if clock.queue[0][3].__class__ is not Job:
-            clock.step()
+        queue = self.clock.queue
+        if queue[0][3].__class__ is not Job:
+            self.clock.step()
             return
-        _, what, serial, job = heappop(clock.queue)
+        _, what, serial, job = heappop(queue)
         if job.serial != serial:
             return
         desk = self.venues[self.codes[job.index]].desk
         if what == ENDS:
-            over = self.kill_at_estimate and job.work_left_s > job.remaining_s
-            if over and desk.sinks:
-                clock.silence(job)  # its rank was to change only after this
-            if not desk.finish(job, now_s, Outcome.TIMED_OUT if over else DONE):
+            outcome = DONE
+            if self.kill_at_estimate and job.work_left_s > job.remaining_s:
+                outcome = Outcome.TIMED_OUT
+                if desk.sinks:
+                    self.clock.silence(job)  # its rank was to change only after this
+            if not desk.finish(job, now_s, outcome):
                 return
         elif what == SINKS:
             desk.change_rank(job, now_s)

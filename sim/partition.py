@@ -166,6 +166,7 @@ class Partition:
         self.cost = cost or PreemptionCost()
         self._free_of_cost = self.cost == PreemptionCost()
         self.preempts = preempts
+        self._steady = order.steady
         self.reclaims = reclaims
         self.limited = limited
         self.apart = limited or order.by_tenant
@@ -179,14 +180,14 @@ class Partition:
         """Widths for which every shape is known to wait for GPUs alone."""
         self.displaces = preempts or reclaims
         """Whether running jobs can lose their GPUs to waiting ones."""
+        self.tells = not (limited or reclaims or rule.anywhere)
+        """Whether loosened nodes tell who is helped: a quota is never the reason, and not any GPUs do."""
         self.on_node: defaultdict[int, dict[Job, int]] = defaultdict(dict)
         """Running jobs and their GPUs by node, kept where they can be displaced."""
         self.loosened: dict[int, int] = {}
         """Nodes on which GPUs were freed at this moment, with their free GPUs before; -1 if a rank got worse.
         Where no more are free now than before, waiting jobs can do no more there than when they last asked:
         whoever took the GPUs since stands before them, or may be displaced by them like those that left."""
-        self._room: dict[int, list[tuple[float, ...]]] = {}
-        """What `room_on` has said of nodes since they last changed."""
         self.running = Ranking()
         self.rank: Callable[[Job, float], tuple[float, ...]] | None = None
         """How running jobs are ranked; None where nobody needs to know."""
@@ -309,10 +310,11 @@ class Partition:
         job.started_s = now_s
         job.expected_end_s = now_s + job.restart_s + job.remaining_s
         job.site = site
-        if self.rank is None and not self.apart:
+        rank = self.rank
+        if rank is None and not self.apart:
             site[0].take(site[2], site[1])
         else:
-            self._seat(job, site, () if self.rank is None else self.rank(job, now_s))
+            self._seat(job, site, () if rank is None else rank(job, now_s))
         self.begun.append(job)
 
     def _seat(self, job: Job, site: Site, rank: tuple[float, ...]) -> None:
@@ -328,8 +330,6 @@ class Partition:
                 on_node = self.on_node
                 for node, gpus in placement:
                     on_node[node][job] = gpus
-                if self._room:
-                    self._room.clear()
 
     def stop(self, job: Job, now_s: float, outcome: Outcome) -> float:
         """Free the GPUs of a running job and note what its stay was worth; returns the work kept in s."""
@@ -365,8 +365,6 @@ class Partition:
                 del on_node[node][job]
                 if node not in loosened:
                     loosened[node] = free[node - first]
-            if self._room:
-                self._room.clear()
 
     def swap(self, job: Job, weakest: Job, site: Site, now_s: float) -> None:
         """Start a newcomer on the GPUs of the weakest running job, all on one node: no GPU is free meanwhile.
@@ -394,8 +392,6 @@ class Partition:
         on_node = self.on_node[node]
         del on_node[weakest]
         on_node[job] = gpus
-        if self._room:
-            self._room.clear()
         self.begun.append(job)
 
     def displace(self, job: Job, now_s: float) -> None:
@@ -491,31 +487,23 @@ class Partition:
     def forget_moment(self) -> None:
         """All is decided at this moment: what was freed in it is no news any more."""
         self.loosened.clear()
-        if self._room:
-            self._room.clear()
 
-    def room_on(self, pool: Pool, node: int, now_s: float) -> list[tuple[float, ...]]:
-        """For each number of GPUs from 0 up, the rank for which so many are free or displaceable on a node.
-
-        A job finds them if its own rank is better. Free GPUs are there for every rank.
-        """
-        room = self._room.get(node)
-        if room is None:
-            held = self.on_node[node]
-            if self.order.steady:
-                ranks = [(running.rank, gpus) for running, gpus in held.items()]
-            else:
-                ranks = [(self.order.rank(running, now_s), gpus) for running, gpus in held.items()]
-            ranks.sort(reverse=True)
-            room = self._room[node] = [ANYBODY] * (pool.free[node - pool.first_node] + 1)
-            for rank, gpus in ranks:
-                room += [rank] * gpus
-        return room
+    def has_room(self, node: int, gpus: int, rank: tuple[float, ...], now_s: float) -> bool:
+        """Whether jobs of worse rank hold at least so many GPUs of a node."""
+        if self._steady:
+            for running, held in self.on_node[node].items():
+                if running.rank > rank:
+                    gpus -= held
+                    if gpus <= 0:
+                        return True
+            return False
+        order, on_node = self.order, self.on_node[node].items()
+        return sum(held for running, held in on_node if order.rank(running, now_s) > rank) >= gpus
 
     @property
     def weakest(self) -> tuple[float, ...]:
         """The worst rank that runs; beyond all ranks where running jobs change places among themselves."""
-        return self.running.last if self.order.steady and self.running else ANYBODY
+        return self.running.last if self._steady and self.running.jobs else ANYBODY
 
     def are_out(self, displaced: list[Job]) -> bool:
         """Whether jobs that just lost their GPUs can neither go elsewhere nor displace anybody in turn."""
@@ -544,7 +532,6 @@ class Partition:
         if job.site is not None:
             for node, _ in job.site[2]:
                 self.loosened[node] = -1
-            self._room.clear()
 
     def settle_ranks(self, after_s: float) -> None:
         """Once a moment is decided, running jobs whose rank had got worse stand where running jobs stand."""
@@ -569,7 +556,8 @@ class Partition:
         shape = job.shape
         if not shape.waiting:
             if not self.waiting:
-                self._looks_new()
+                pool = self.pools[0]
+                self._looks = (pool.free_gpus, pool.levels, pool.buckets[-1])
             if not shape.straight:
                 self._crooked += 1
             self.waiting.setdefault(shape.gpus, {})[shape] = None
@@ -640,8 +628,12 @@ class Partition:
         If the pool looks as it did, nothing has changed for anybody. Where no pool has as many free GPUs as a
         width needs, and none had before, nothing can have changed for it.
         """
-        if not self._crooked and not self._looks_new():
-            return
+        if not self._crooked:
+            pool = self.pools[0]
+            looks = (pool.free_gpus, pool.levels, pool.buckets[-1])
+            if looks == self._looks:
+                return
+            self._looks = looks
         most_free, lacking = self.most_free, self._lacking
         for gpus, shapes in self.waiting.items():
             if gpus > most_free:
@@ -656,15 +648,6 @@ class Partition:
                 if cause != shape.cause:
                     self._note(shape, now_s)
                     shape.cause = cause
-
-    def _looks_new(self) -> bool:
-        """Whether the pool differs, in what straight shapes look at, from when this was last asked."""
-        pool = self.pools[0]
-        looks = (pool.free_gpus, pool.levels, pool.buckets[-1])
-        if looks == self._looks:
-            return False
-        self._looks = looks
-        return True
 
     def _note(self, shape: Shape, now_s: float) -> None:
         """Add the time since the last change to the reason that held."""

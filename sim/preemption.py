@@ -24,8 +24,10 @@ def place(partition: Partition, job: Job, now_s: float, *, known: bool) -> Site 
         return partition.find(job)
     if known and not helped(partition, job, now_s):
         return None
-    site = partition.find(job) if job.was is None else partition.old_site(job, now_s) or partition.find(job)
     shape = job.shape
+    if shape.plain and shape.only_in is not None and job.was is None:
+        return _place_on_one_node(partition, job, shape.only_in, now_s)
+    site = partition.find(job) if job.was is None else partition.old_site(job, now_s) or partition.find(job)
     if site is not None or not partition.allows(shape):
         return site
     for pool, gang in shape.options:
@@ -40,6 +42,22 @@ def place(partition: Partition, job: Job, now_s: float, *, known: bool) -> Site 
     return None
 
 
+def _place_on_one_node(partition: Partition, job: Job, pool: Pool, now_s: float) -> Site | None:
+    """As `place`, for a job that has not just lost its GPUs and asks for nothing but enough on one node."""
+    gang = job.shape.options[0][1]
+    if not pool.levels >> job.gpus:
+        victims = _victims_on_one_node(partition, job, pool, now_s)
+        if not victims:
+            return None
+        left = victims[0].site[2] if victims[0].site else ()
+        for victim in victims:
+            partition.displace(victim, now_s)
+        if len(victims) == 1 == len(left):
+            return pool, gang, ((left[0][0], job.gpus),)
+    placement = partition.rule.find(pool, gang)
+    return None if placement is None else (pool, gang, placement)
+
+
 def helped(partition: Partition, job: Job, now_s: float) -> bool:
     """Whether a job that found no place may find one now: a loosened node has room for some part of its gang.
 
@@ -48,7 +66,7 @@ def helped(partition: Partition, job: Job, now_s: float) -> bool:
     On every other node no more is possible than when the job found no place: running jobs only gain rank.
     Where that says nothing the answer is yes.
     """
-    if _says_nothing(partition):
+    if not partition.tells:
         return True
     own: Rank = ()
     for pool, gang in job.shape.options:
@@ -59,14 +77,15 @@ def helped(partition: Partition, job: Job, now_s: float) -> bool:
             if free[node - first] >= narrowest:
                 return True
             own = own or partition.order.rank(job, now_s)
-            if own < partition.weakest and own < partition.room_on(pool, node, now_s)[narrowest]:
+            missing = narrowest - free[node - first]
+            if own < partition.weakest and partition.has_room(node, missing, own, now_s):
                 return True
     return False
 
 
 def is_spent(partition: Partition) -> bool:
     """Whether what was freed at this moment is taken again, so that nobody who waits is `helped` by it."""
-    if _says_nothing(partition):
+    if not partition.tells:
         return False
     for pool in partition.pools:
         free, first, nodes = pool.free, pool.first_node, pool.nodes
@@ -79,7 +98,7 @@ def is_spent(partition: Partition) -> bool:
 def hopeful(partition: Partition, now_s: float) -> list[Shape]:
     """The waiting shapes whose first job may find a place: one that is helped, or has not been tried yet."""
     waiting = partition.waiting.values()
-    if len(partition.loosened) != 1 or len(partition.pools) != 1 or _says_nothing(partition):
+    if len(partition.loosened) != 1 or len(partition.pools) != 1 or not partition.tells:
         return [
             shape
             for alike in waiting
@@ -89,8 +108,9 @@ def hopeful(partition: Partition, now_s: float) -> list[Shape]:
         ]
     (pool,), ((node, before),), rank = partition.pools, partition.loosened.items(), partition.order.rank
     free = pool.free[node - pool.first_node]
+    more = free > before
     weakest, timeless = partition.weakest, partition.timeless
-    room: list[Rank] = []
+    has_room = partition.has_room
     found = []
     for alike in waiting:
         for shape in alike:
@@ -99,23 +119,15 @@ def hopeful(partition: Partition, now_s: float) -> list[Shape]:
                 continue
             job = head[2]
             if job.marks is not None:
-                if free <= before:
+                if not more:
                     continue
                 narrowest = shape.narrowest or shape.options[0][1].parts[-1][0]
                 if free < narrowest:
                     own = job.rank if timeless else rank(job, now_s)
-                    if own >= weakest:
-                        continue
-                    room = room or partition.room_on(pool, node, now_s)
-                    if own >= room[narrowest]:
+                    if own >= weakest or not has_room(node, narrowest - free, own, now_s):
                         continue
             found.append(shape)
     return found
-
-
-def _says_nothing(partition: Partition) -> bool:
-    """Whether loosened nodes do not tell who is helped: a quota may have been the reason, or any GPUs do."""
-    return partition.limited or partition.reclaims or partition.rule.anywhere
 
 
 def _victims(partition: Partition, job: Job, pool: Pool, gang: Gang, now_s: float) -> list[Job]:
@@ -152,27 +164,33 @@ def _victims_on_one_node(partition: Partition, job: Job, pool: Pool, now_s: floa
     """As `_victims`, for a job that asks for nothing but enough GPUs on one node: counting them is enough."""
     free, first, gpus = pool.free, pool.first_node, job.gpus
     running = partition.running
-    if running and partition.order.steady and not partition.reclaims:
+    weaker: Iterable[Job]
+    if running.jobs and partition.order.steady and not partition.reclaims:
         # most often the weakest alone is enough
         rank, weakest = running.worst
-        site = weakest.site
-        if rank <= partition.order.rank(job, now_s):
+        own = partition.order.rank(job, now_s)
+        if rank <= own:
             return []
+        site = weakest.site
         if site is not None and site[0] is pool and len(site[2]) == 1 and weakest.started_s != now_s:
             ((node, held),) = site[2]
             if free[node - first] + held >= gpus:
                 return [weakest]
+        weaker = running.worse_than(own)
+    else:
+        weaker = _weaker(partition, job, now_s)
     room: dict[int, int] = {}
     tried: list[Job] = []
-    for victim in _weaker(partition, job, now_s):
+    for victim in weaker:
         site = victim.site
-        if site is None or site[0] is not pool or victim.started_s == now_s:
+        if victim.started_s == now_s or site is None or site[0] is not pool:
             continue
         tried.append(victim)
-        enough = {}
+        enough = None
         for node, held in site[2]:
             room[node] = after = (room[node] if node in room else free[node - first]) + held
             if after >= gpus:
+                enough = enough or {}
                 enough[node] = after
         if enough:
             return _needed(tried, enough, gpus) if len(tried) > 1 else tried
@@ -182,6 +200,16 @@ def _victims_on_one_node(partition: Partition, job: Job, pool: Pool, now_s: floa
 def _needed(tried: list[Job], room: dict[int, int], gpus: int) -> list[Job]:
     """Of jobs whose GPUs would be free on nodes with room, those that must go for one node to have enough."""
     needed = []
+    if len(room) == 1:
+        ((only, most),) = room.items()
+        for victim in reversed(tried):
+            for node, taken in victim.site[2] if victim.site else ():
+                if node == only:
+                    if most - taken >= gpus:
+                        most -= taken
+                    else:
+                        needed.append(victim)
+        return needed
     for victim in reversed(tried):
         held = {node: taken for node, taken in victim.site[2] if node in room} if victim.site else {}
         if not held:

@@ -22,26 +22,27 @@ class Ranking:
     (A general sorted list of pairs, which this replaced, takes twice the time to add or to remove one.)
     """
 
-    __slots__ = ("_blocks", "_jobs", "_lasts")
+    __slots__ = ("_blocks", "_lasts", "jobs")
 
     def __init__(self) -> None:
-        self._jobs: dict[Rank, Job] = {}
+        self.jobs: dict[Rank, Job] = {}
+        """Whose each rank is."""
         self._blocks: list[list[Rank]] = [[]]
         self._lasts: list[Rank] = []
         """The last rank of each block but the last one."""
 
     def __len__(self) -> int:
-        return len(self._jobs)
+        return len(self.jobs)
 
     def __iter__(self) -> Iterator[tuple[Rank, Job]]:
-        jobs = self._jobs
+        jobs = self.jobs
         for block in self._blocks:
             for rank in block:
                 yield rank, jobs[rank]
 
     def worse_than(self, rank: Rank) -> Iterator[Job]:
         """Jobs of worse rank, the worst first."""
-        jobs = self._jobs
+        jobs = self.jobs
         for block in reversed(self._blocks):
             for other in reversed(block):
                 if other <= rank:
@@ -61,18 +62,18 @@ class Ranking:
     def worst(self) -> tuple[Rank, Job]:
         """The worst rank, and whose it is; there must be one."""
         rank = self._blocks[-1][-1]
-        return rank, self._jobs[rank]
+        return rank, self.jobs[rank]
 
     def drop_worst(self) -> None:
         """The job of the worst rank gives up its place."""
         block = self._blocks[-1]
-        del self._jobs[block.pop()]
+        del self.jobs[block.pop()]
         if not block and self._lasts:
             del self._blocks[-1], self._lasts[-1]
 
     def add(self, rank: Rank, job: Job) -> None:
         """Take a place."""
-        self._jobs[rank] = job
+        self.jobs[rank] = job
         lasts = self._lasts
         at = bisect_left(lasts, rank) if lasts else 0
         block = self._blocks[at]
@@ -84,7 +85,7 @@ class Ranking:
 
     def remove(self, rank: Rank) -> None:
         """Give up a place that was taken."""
-        del self._jobs[rank]
+        del self.jobs[rank]
         lasts = self._lasts
         at = bisect_left(lasts, rank) if lasts else 0
         block = self._blocks[at]

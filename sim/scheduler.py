@@ -189,10 +189,11 @@ class Desk:
         Returns whether there is anything for the clock: a start, a loss of GPUs, the patience of a newcomer.
         """
         partition, fresh, freed = self.partition, self._fresh, self._freed
-        alone = len(fresh) == 1 and not (freed and partition.waiting)
-        if alone and self._settle_newcomer(fresh[0], now_s):
+        waiting = partition.waiting
+        alone = len(fresh) == 1 and not (freed and waiting)
+        if alone and not (waiting and self._may_act) and self._settle_newcomer(fresh[0], now_s):
             return bool(partition.begun or partition.impatient)
-        if partition.waiting or fresh:
+        if waiting or fresh:
             if alone and not freed:
                 self.queue.offer(fresh[0], now_s)
             else:
@@ -201,7 +202,7 @@ class Desk:
                 self.queue.settle(now_s, fresh, freed=freed)
             if partition.displaced:
                 fresh += partition.displaced
-            if partition.waiting and (self._gave_up_gpus or partition.begun):
+            if waiting and (self._gave_up_gpus or partition.begun):
                 partition.account_causes(now_s)
             if fresh:
                 self._let_wait(now_s)
@@ -213,7 +214,10 @@ class Desk:
         return bool(partition.begun or partition.displaced or partition.impatient)
 
     def _settle_newcomer(self, job: Job, now_s: float) -> bool:
-        """The plain cases of one newcomer: it starts though nobody waits, or too few GPUs are free for it."""
+        """The plain cases of one newcomer: it starts as nobody waits, or too few GPUs are free for it.
+
+        Where others wait, only for queues that do nothing but start jobs on free GPUs.
+        """
         partition = self.partition
         if not partition.waiting:
             site = None if self._plans_all or partition.sunk else partition.find(job)
@@ -223,7 +227,7 @@ class Desk:
             if partition.loosened:
                 partition.forget_moment()
             self._freed = self._gave_up_gpus = False
-        elif self._may_act or job.gpus <= partition.most_free:
+        elif job.gpus <= partition.most_free:
             return False
         else:
             self.queue.add(job)

@@ -37,6 +37,8 @@ class GreedyQueue:
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
+        self._by_key = not (partition.reclaims or partition.order.by_tenant)
+        """Whether jobs have their turn by the order of the queue alone."""
 
     def add(self, job: Job) -> None:
         """A job waits."""
@@ -68,7 +70,7 @@ class GreedyQueue:
         """
         partition, shape = self.partition, job.shape
         pool, running = shape.only_in, partition.running
-        if pool is None or not shape.plain or pool.levels >> shape.gpus or job.was or not running:
+        if pool is None or not shape.plain or pool.levels >> shape.gpus or job.was or not running.jobs:
             return False
         rank, weakest = running.worst
         alike, site = weakest.shape, weakest.site
@@ -91,7 +93,11 @@ class GreedyQueue:
     def settle(self, now_s: float, fresh: Sequence[Job], *, freed: bool) -> None:
         """Start whoever fits, in order."""
         partition = self.partition
-        shapes: list[Shape] = []
+        if freed and not fresh and self._by_key and partition.displaces:
+            if shapes := hopeful(partition, now_s):
+                self._in_order(shapes, now_s, helped=True)
+            return
+        shapes = []
         if fresh:
             shapes += dict.fromkeys(job.shape for job in fresh if not (freed and job.shape.waiting))
         if freed:
@@ -136,9 +142,20 @@ class GreedyQueue:
         Jobs displaced have their turn at their place in the order, before any that stand behind them.
         """
         displaced = self.partition.displaced
-        heads = [(entry, shape) for shape in shapes if (entry := shape.line.first) is not None]
-        heapify(heads)
         known, spent = not helped, False
+        if helped and self.partition.displaces:
+            shape = shapes[0] if len(shapes) == 1 else min(shapes, key=_by_head)
+            head, gone = shape.line.first, len(displaced)
+            known = True
+            if head is None or not self._start(head, shape, now_s, known=False):
+                shapes.remove(shape)
+            elif len(displaced) > gone:
+                shapes += self._turned(displaced[gone:])
+                spent = is_spent(self.partition)
+            elif is_spent(self.partition):
+                return
+        heads = [(entry, shape) for shape in dict.fromkeys(shapes) if (entry := shape.line.first) is not None]
+        heapify(heads)
         while heads:
             head, shape = heappop(heads)
             if shape.line.first is not head or (spent and head[2].marks is not None):
@@ -233,3 +250,8 @@ def _by_share(shape: Shape) -> tuple[float, int]:
     """Order of tenants, then of submission."""
     entry = shape.line.first
     return (math.inf, 0) if entry is None else (entry[2].account.share, entry[1])
+
+
+def _by_head(shape: Shape) -> tuple[bool, Entry | None]:
+    """Order of the first of each shape; where nobody is in line, last."""
+    return shape.line.first is None, shape.line.first
