@@ -48,10 +48,11 @@ class Clock(simpy.Environment):
         self.queue: list[Any] = self._queue
         """What has not happened yet: a heap of (time, order, serial number, event or job)."""
         self._silenced = 0
+        self._next_serial = self._eid.__next__
 
     def set_alarm(self, job: Job, what: int, time_s: float) -> None:
         """Ring for a job at a time; its older alarms are void, for it gets a new serial number."""
-        job.serial = serial = next(self._eid)
+        job.serial = serial = self._next_serial()
         heappush(self.queue, (time_s, what, serial, job))
 
     def add_alarm(self, job: Job, what: int, time_s: float) -> None:
@@ -205,12 +206,12 @@ class Simulation:
                 job.was = None
             partition.displaced.clear()
         if partition.begun:
-            kill, sinks = self.kill_at_estimate, desk.sinks
+            kill, sinks, set_alarm = self.kill_at_estimate, desk.sinks, clock.set_alarm
             for job in partition.begun:
                 run_s = job.work_left_s
                 if kill and run_s > job.remaining_s:
                     run_s = job.remaining_s
-                clock.set_alarm(job, ENDS, job.started_s + job.restart_s + run_s)
+                set_alarm(job, ENDS, job.started_s + job.restart_s + run_s)
                 if sinks:
                     self._watch_rank(desk, job)
             partition.begun.clear()
