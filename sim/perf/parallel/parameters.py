@@ -56,7 +56,7 @@ def _table() -> tuple[Parameter, ...]:
         Parameter("host_s", 8e-6, 0.4, "time to launch a kernel"),
         Parameter("step_s", 0.01, 1.0, "time of each step beyond its work"),
         Parameter("scale_up", 0.7, 0.3, "share of the scale-up bandwidth that collectives reach"),
-        Parameter("scale_up_s", 25e-6, 0.7, "latency of a collective inside a domain"),
+        Parameter("scale_up_s", 6.8e-6, 0.7, "latency of a collective inside a domain before its rounds"),
         Parameter("fabric", 0.6, 0.4, "share of the fabric's bandwidth that collectives reach"),
         Parameter("fabric_s", 60e-6, 0.7, "latency of a hop across the fabric"),
         Parameter("tensor_exposed", 1.0, 0.2, "share of tensor-parallel traffic that is waited for"),

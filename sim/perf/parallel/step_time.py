@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.perf.collectives import TYPICAL, by_protocol
 from sim.perf.parallel.layouts import FULL, SHARDED, Layouts
 from sim.perf.parallel.machines import NARROW, UNFUSED, Machines
 from sim.perf.parallel.parameters import Values
@@ -263,7 +264,7 @@ class _Model:
         inside = np.minimum(layout.tp, self.machine.domain)
         across = np.maximum(1.0, layout.tp / self.machine.domain)
         message = self.tokens * self.shape.hidden * self.wide
-        one = value["scale_up_s"] + 2 * (inside - 1) / inside * message / self.scale_up_rate
+        one = self._inside(message, inside)
         far = value["fabric_s"] * 2 * np.log2(across) + (
             2 * (across - 1) / across * message / inside / self.fabric_rate
         )
@@ -328,10 +329,16 @@ class _Model:
         layout = self.layout
         inside = np.clip(self.machine.domain / (layout.tp * layout.cp), 1.0, ranks)
         across = np.maximum(1.0, ranks / inside)
-        near = 2 * (inside - 1) / inside * message / self.scale_up_rate
+        near = np.where(inside > 1, self._inside(message, inside), 0.0)
         far = 2 * (across - 1) / across * message / inside / self.fabric_rate
         hops = np.where(across > 1, self.value["fabric_s"] * 2 * np.log2(across + 1), 0.0)
         return near + far + hops
+
+    def _inside(self, message: Floats, ranks: Floats) -> Floats:
+        """All-reduce over the links of a domain, by the protocol that is fastest for its size."""
+        share = 2 * (ranks - 1) / ranks
+        slower = self.value["scale_up_s"] / TYPICAL.first_s
+        return by_protocol(TYPICAL, share * message / self.scale_up_rate, 2 * (ranks - 1), slower)
 
     def _local_weights(self) -> Floats:
         shape, layout = self.shape, self.layout
