@@ -50,10 +50,12 @@ def _together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 MODEL = _together(
     click.option(
-        "--model", required=True, help="A transformer of the catalog, a YAML file, or a config.json."
+        "--model",
+        required=True,
+        help="A transformer or network of the catalog, a YAML file, or a config.json.",
     ),
     click.option("--gpu", required=True, help="A GPU of the catalog."),
-    click.option("--batch", type=COUNT, help="Samples of a step; left out, about 4 million tokens."),
+    click.option("--batch", type=COUNT, help="Samples of a step, all GPUs; else about 4 million tokens."),
     click.option("--sequence", type=COUNT, help="Tokens of a sample; left out, as the model was trained."),
     click.option(
         "--precision", "number_format", help="bf16, fp16, fp8, mxfp8, nvfp4, fp32; bf16 if it has it."
@@ -166,7 +168,7 @@ def run(
 
     if seed is not None:
         settings = (*settings, f"seed={seed}")
-    wanted = scenario.load(scenario_file, settings)
+    wanted = scenario.load(scenario_file, settings, thorough=True)
     run_folder.check(out, force=force)
     _note_equal_replications(wanted, replications)
     with cli_output.progress("simulating") as on_progress:
@@ -220,7 +222,7 @@ def validate(scenario_file: Path, settings: tuple[str, ...], *, full: bool) -> N
     """
     from sim import scenario, workloads
 
-    checked = scenario.load(scenario_file, settings)
+    checked = scenario.load(scenario_file, settings, thorough=True)
     logs = [log for workload in checked.workloads for log in workloads.logs(workload)]
     for file in dict.fromkeys(log.file(scenario_file.parent) for log in logs):
         if not file.exists():
@@ -421,6 +423,8 @@ def calibrate(
 @MODEL
 @click.option("--gpus", type=click.IntRange(min=1), help="How many; left out, --deadline finds it.")
 @click.option("--tokens", type=float, help="Tokens to train on, such as 300e9.")
+@click.option("--images", type=float, help="Images to train on, all epochs, for a network such as resnet50.")
+@click.option("--image-size", type=COUNT, help="Pixels of a side of an image; left out, the network's own.")
 @click.option(
     "--deadline", metavar="TIME", help="Find the smallest fleet (1 to 8, 10, 12, ... nodes) done in time."
 )
@@ -431,21 +435,33 @@ def estimate(
     model: str,
     gpus: int | None,
     tokens: float | None,
+    images: float | None,
+    image_size: int | None,
     deadline: str | None,
     price: float | None,
     *,
     as_json: bool,
     **options: Any,  # noqa: ANN401 - what MODEL and LAYOUT take
 ) -> None:
-    """Estimate how long a large model trains, whether it fits, and what it takes.
+    """Estimate how long a model trains, whether it fits, and what it takes.
 
-    Without a layout the fastest that fits is taken. Times come from a model fitted to published runs; see
-    docs/large-models.md for its errors.
+    A large model is split in the fastest way that fits, unless a layout is given; a network that learns
+    from images, such as resnet50, has its part of the batch on each GPU. Times come from models fitted to
+    published runs; see docs/large-models.md and docs/calibration.md for their errors.
     """
-    from sim import cli_estimate
+    from sim import cli_estimate, cli_estimate_network
 
-    if tokens is not None and not tokens > 0:
-        raise PlanError(f"--tokens {tokens:g} is not a number of tokens; write 300e9")
+    for name, number in (("tokens", tokens), ("images", images)):
+        if number is not None and not 0 < number < float("inf"):
+            raise PlanError(f"--{name} {number:g} is not a number of {name}; write 300e9")
+    cli_estimate_network.refuse_unknown(model)
+    if cli_estimate_network.is_network(model):
+        if tokens is not None:
+            raise PlanError(f"{model} learns from images; write --images in place of --tokens")
+        cli_estimate_network.tell(model, gpus, images, image_size, deadline, price, options, as_json=as_json)
+        return
+    if images is not None or image_size is not None:
+        raise PlanError(f"{model} learns from text; write --tokens in place of --images")
     asked, layout = cli_estimate.asked(model, gpus, options)
     cli_estimate.tell_estimate(asked, layout, tokens, deadline, price, as_json=as_json)
 
@@ -476,8 +492,9 @@ def search(
 
     With several --gpus: the fastest layout of each fleet, and which fleets are worth it.
     """
-    from sim import cli_estimate
+    from sim import cli_estimate, cli_estimate_network
 
+    cli_estimate_network.refuse_search(model)
     asked, _ = cli_estimate.asked(model, None, options)
     cli_estimate.tell_search(asked, sizes, top, plot, as_json=as_json)
 

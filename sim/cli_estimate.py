@@ -189,6 +189,7 @@ def _sentences(found: Estimate, tokens: float | None, price: float | None, fit: 
         "does not fit": "does not fit",
     }[found.verdict]
     yield f"Memory: about {held:,.0f} GB of {there:,.0f} GB; {verdict}."
+    yield _asked_of_network_and_storage(found)
     if tokens is not None:
         time_s = found.time_s(tokens)
         hours = time_s / HOUR_S * wanted.gpus
@@ -209,6 +210,23 @@ def _sentences(found: Estimate, tokens: float | None, price: float | None, fit: 
         f"Runs that were left out were off by {like.median:.0%} in the median, by {source.median:.0%} where"
         f" their whole source was left out, and by {pair.median:.0%} where all with their GPU and software"
         f" were (n {like.n})."
+    )
+
+
+def _asked_of_network_and_storage(found: Estimate) -> str:
+    """Bytes of a step and of a checkpoint, in a sentence."""
+    asked = found.traffic()
+    kinds = {
+        "tensor": asked.tensor_bytes,
+        "experts": asked.expert_bytes,
+        "stages": asked.pipeline_bytes,
+        "data": asked.data_bytes,
+    }
+    parts = ", ".join(f"{name} {units.human_size(size)}" for name, size in kinds.items() if size)
+    sent = f"each GPU sends {units.human_size(asked.sent_bytes)} ({parts}), " if parts else ""
+    return (
+        f"In a step {sent}{units.human_size(asked.input_bytes)} of tokens are read; a checkpoint has"
+        f" {units.human_size(asked.checkpoint_bytes)}."
     )
 
 
@@ -249,10 +267,7 @@ def _json(found: Estimate, tokens: float | None, price: float | None, assumed: l
         "memory_parts_bytes": found.memory_parts(),
         "verdict": found.verdict,
         "where_s": found.where(),
-        "bytes_per_step": {
-            name: float(getattr(found.step, f"{name}_bytes")[0])
-            for name in ("tensor", "expert", "pipeline", "data")
-        },
+        "bytes": found.traffic().as_dict(),
         "in_the_fit": found.known,
         "assumed": [*assumed, *_always(tokens)],
     }

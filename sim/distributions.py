@@ -287,6 +287,10 @@ class FixedSize(Part):
         """Mean number of GPUs of a job."""
         return float(self.value)
 
+    def each(self) -> tuple[int, ...]:
+        """Every number of GPUs that a job may ask for."""
+        return (self.value,)
+
     def largest(self) -> int:
         """GPUs of the widest job that can come."""
         return self.value
@@ -319,6 +323,10 @@ class Choice(Part):
     def mean_gpus(self) -> float:
         """Mean number of GPUs of a job."""
         return float(np.average(self.values, weights=self._weights))
+
+    def each(self) -> tuple[int, ...]:
+        """Every number of GPUs that a job may ask for."""
+        return self.values
 
     def largest(self) -> int:
         """GPUs of the widest job that can come."""

@@ -99,13 +99,19 @@ def hint(wrong: str, choices: Iterable[str]) -> str:
 
 
 def nearest(wrong: str, names: Sequence[str]) -> list[str]:
-    """Up to three names that a user may have meant: spelled nearly so, else containing what was written."""
+    """Up to three names that may have been meant: a family of that name, spelled nearly so, or containing it.
+
+    >>> nearest("a100", ["a10", "a100-pcie-40gb", "a100-sxm4-80gb"]), nearest("fifoo", ["fifo", "las"])
+    (['a100-pcie-40gb', 'a100-sxm4-80gb'], ['fifo'])
+    """
     from difflib import get_close_matches  # noqa: PLC0415 - needed only when something is wrong
 
     folded = {name.lower(): name for name in names}
     close = get_close_matches(wrong.lower(), folded, n=1, cutoff=0.7)
+    family = [name for name in folded if name.startswith(f"{wrong.lower()}-")]
     inside = [name for name in folded if len(wrong) > 1 and wrong.lower() in name]
-    return [folded[name] for name in close or inside[:3] or get_close_matches(wrong.lower(), folded, n=1)]
+    found = family[:3] or close or inside[:3] or get_close_matches(wrong.lower(), folded, n=1)
+    return [folded[name] for name in found]
 
 
 def listed(words: Sequence[str]) -> str:

@@ -18,12 +18,13 @@ from sim import catalog, units, words
 from sim.catalog.machines import NVL72, NVL72_DOMAIN, USUAL_FABRIC, machine_of, machines
 from sim.catalog.training_fit import TrainingFit, training_fit
 from sim.errors import PlanError
-from sim.perf.flops import hardware_flops_per_token, training_flops_per_token
+from sim.perf.flops import forward_flops_per_token, hardware_flops_per_token, training_flops_per_token
 from sim.perf.parallel.layouts import Layout, Layouts, all_layouts, faults, layouts
 from sim.perf.parallel.machines import Machines, NumberFormat, Software
 from sim.perf.parallel.memory import LEAN, MEASURED, Memory, memory
 from sim.perf.parallel.shapes import Shapes, shapes
 from sim.perf.parallel.step_time import Step
+from sim.perf.traffic import CHECKPOINT_BYTES, CHECKPOINT_BYTES_FP32, TOKEN_BYTES, Traffic
 from sim.perf.transformer import Transformer
 from sim.perf.tuning import EVERYTHING, Adaptable, Lora, Tuning, trainable_parameters
 
@@ -179,6 +180,29 @@ class Estimate:
             "slowest node, and the rest": self.step.other_s,
         }
         return {name: float(seconds[0]) for name, seconds in parts.items()}
+
+    @property
+    def forward_s(self) -> float:
+        """Seconds that the forward passes of a step take: their share of the operations."""
+        flops = hardware_flops_per_token(
+            self.job.model, self.job.sequence, recompute=self.layout.recompute, tuning=self.job.tuning
+        )
+        forward = forward_flops_per_token(self.job.model, self.job.sequence)
+        return self.step_s * forward.total / flops.total
+
+    def traffic(self) -> Traffic:
+        """What a step and a checkpoint ask of network and storage."""
+        step, job = self.step, self.job
+        of_weight = CHECKPOINT_BYTES_FP32 if job.number_format == "fp32" else CHECKPOINT_BYTES
+        return Traffic(
+            tensor_bytes=float(step.tensor_bytes[0]),
+            expert_bytes=float(step.expert_bytes[0]),
+            pipeline_bytes=float(step.pipeline_bytes[0]),
+            data_bytes=float(step.data_bytes[0]),
+            input_bytes=TOKEN_BYTES * job.step_tokens,
+            checkpoint_bytes=of_weight * job.trained * job.model.parameters,
+            weight_bytes=float(job.shape().parameters[0]) * (4.0 if job.number_format == "fp32" else 2.0),
+        )
 
     def memory_parts(self) -> dict[str, float]:
         """Bytes of the fullest GPU by what they hold."""

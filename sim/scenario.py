@@ -24,7 +24,7 @@ from sim.parts import FROM_TEXT, Name, Part, PositiveSeconds, Seconds
 from sim.placement import PLACEMENT
 from sim.policies import POLICIES
 from sim.scheduler import SchedulerSpec
-from sim.workloads import TraceFile, Training, TrainingSteps, Workload
+from sim.workloads import Synthetic, TraceFile, Training, TrainingSteps, Workload
 
 __all__ = [
     "Fleet",
@@ -40,7 +40,7 @@ __all__ = [
     "reference",
 ]
 
-FILE_FIELDS = ("path", "device", "model")
+FILE_FIELDS = ("path", "device", "model", "teacher")
 """Fields that may name a file."""
 SHORT_FORMS: Mapping[str, Mapping[str, Any]] = {
     "order": POLICIES,
@@ -79,12 +79,13 @@ class Scenario(Part):
         return self
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Scenario:
+def load(path: Path, overrides: Sequence[str] = (), *, thorough: bool = False) -> Scenario:
     """The scenario of a YAML file, with ``field.inner=value`` settings laid over it.
 
     Raises ScenarioError, which lists every fault with its line; PlanError if there is no such file. A path
     in ``overrides`` is relative to the current folder, as users of a command line expect; one in the file is
-    relative to the folder of the file.
+    relative to the folder of the file. ``thorough`` also tries every training on every number of GPUs that it
+    may have, which takes a moment.
     """
     read = document.read(Path(path))
     _expand_short_forms(read.values)
@@ -94,11 +95,23 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Scenario:
     _rebase_set_paths(read)
     scenario, faults = _validate(read)
     faults = read.faults + faults
+    if thorough and scenario is not None and not faults:
+        faults = _impossible_trainings(read, scenario, Path(path).parent)
     if scenario is None or faults:
         raise ScenarioError(
             str(path), sorted(faults, key=lambda fault: (fault.line is None, fault.line or 0))
         )
     return scenario
+
+
+def _impossible_trainings(read: Document, scenario: Scenario, folder: Path) -> list[Fault]:
+    """Trainings that cannot run on the GPUs that their workload asks for."""
+    return [
+        read.fault(("workloads", place, "duration"), message)
+        for place, workload in enumerate(scenario.workloads)
+        if isinstance(workload, Synthetic)
+        for message in workload.impossible(folder)
+    ]
 
 
 def dump(scenario: Scenario) -> str:
@@ -127,8 +140,11 @@ def _moved(part: Part, old: Path, new: Path) -> Part:
         changes["path"] = _seen_from(new, old / part.path)
     if isinstance(part, TrainingSteps) and _is_relative_file("device", part.device):
         changes["device"] = _seen_from(new, old / part.device).as_posix()
-    if isinstance(part, Training) and _is_relative_file("model", part.model):
-        changes["model"] = _seen_from(new, old / part.model).as_posix()
+    if isinstance(part, Training):
+        for name in ("model", "teacher"):
+            written = getattr(part, name)
+            if written is not None and _is_relative_file(name, written):
+                changes[name] = _seen_from(new, old / written).as_posix()
     return part.model_copy(update=changes)
 
 

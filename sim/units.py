@@ -189,6 +189,18 @@ def human_duration(seconds: float) -> str:
     return _two_units(seconds, "d", "h")
 
 
+def human_size(size_bytes: float) -> str:
+    """A size for reading, to three digits in decimal units: it rounds, so do not parse it back.
+
+    >>> human_size(2444.0e9), human_size(12.6e6), human_size(512.0), human_size(999_960.0)
+    ('2.44 TB', '12.6 MB', '512 B', '1 MB')
+    """
+    rounded = float(f"{size_bytes:.3g}")
+    power = next((power for power in (15, 12, 9, 6, 3) if rounded >= 10.0**power), 0)
+    unit = {15: "PB", 12: "TB", 9: "GB", 6: "MB", 3: "kB", 0: "B"}[power]
+    return f"{_digits(float(f'{rounded / 10.0**power:.3g}'))} {unit}"
+
+
 def _three_digits(seconds: float) -> str:
     """``42.1 ms``: a time below a minute."""
     unit = next((unit for unit in ("s", "ms", "us") if seconds >= _TIMES[unit]), "ns") if seconds else "s"

@@ -1,12 +1,14 @@
 """What the catalog knows of a GPU and of a node, each number with where it is from."""
 
-from typing import Literal, Self
+from itertools import pairwise
+from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from sim.parts import Bytes, BytesPerSecond, FlopPerSecond, Part, Watts
 
 Evidence = Literal["read", "checked", "recalled", "derived"]
+MOST_BY_HALVING: Final = 3.2
 
 
 class Source(Part):
@@ -55,6 +57,17 @@ class GpuType(Entry):
     host_link: str
     power: Watts = Field(description="rated maximum; real boards exceed it for moments")
     idle_power: Watts | None = None
+
+    @model_validator(mode="after")
+    def _peaks_are_dense(self) -> Self:
+        """Half the width doubles the peak of a format, FP4 at most triples it; sparsity doubles it again."""
+        widths = {name: getattr(self, name) for name in ("tf32", "fp16", "bf16", "fp8", "fp4")}
+        known = [(name, rate) for name, rate in widths.items() if rate]
+        for (wide, slow), (narrow, fast) in pairwise(known):
+            if fast > MOST_BY_HALVING * slow:
+                times = f"{fast / slow:.3g} times"
+                raise ValueError(f"{narrow} is {times} {wide}, as if it were with sparsity; give dense peaks")
+        return self
 
 
 class NodeType(Entry):

@@ -143,21 +143,26 @@ def across_nodes(
     found: dict[Way, Floats] = {"hierarchical": _hierarchical(kind, size, nodes, per_node, near, far)}
     if kind == "all_to_all":
         return found
-    one_ring = sent_bytes(kind, size, every) / (far.rate * per_node)
-    found["ring"] = by_protocol(far, one_ring, rounds(kind, every) / per_node) + by_protocol(
-        near, np.zeros_like(size), rounds(kind, every)
-    )
+    none = np.zeros_like(size)
+    count = rounds(kind, every)
+    latency_s = by_protocol(near, none, count) + by_protocol(far, none, count / per_node)
+    found["ring"] = latency_s + _sending(sent_bytes(kind, size, every), per_node, near, far)
     if kind in ("all_reduce", "broadcast"):
         passes = 2.0 if kind == "all_reduce" else 1.0
-        hops = np.asarray(passes * math.log2(nodes))
-        none = np.zeros_like(size)
-        chain = passes * np.asarray(float(per_node - 1))
+        hops, chain = np.asarray(passes * math.log2(nodes)), passes * np.asarray(float(per_node - 1))
         latency_s = by_protocol(far, none, hops) + by_protocol(near, none, chain)
-        sending = (passes * size / near.rate) ** TOGETHER + (
-            passes * size / (far.rate * per_node)
-        ) ** TOGETHER
-        found["tree"] = np.asarray(latency_s + sending ** (1 / TOGETHER))
+        found["tree"] = latency_s + _sending(passes * size, per_node, near, far)
     return found
+
+
+def _sending(sent: Floats, per_node: int, near: CollectiveLink, far: CollectiveLink) -> Floats:
+    """Seconds for bytes that go over each GPU's link and, shared by all its cards, out of each node."""
+    inside = sent / (near.rate * (per_node / REFERENCE) ** near.rate_by_gpus)
+    return _together(inside, sent / (far.rate * per_node))
+
+
+def _together(inside: Floats, outside: Floats) -> Floats:
+    return np.asarray((inside**TOGETHER + outside**TOGETHER) ** (1 / TOGETHER))
 
 
 def _hierarchical(
@@ -173,8 +178,7 @@ def _hierarchical(
     inside_s, outside_s = (
         near.time_s(kind, np.zeros_like(size), per_node), far.time_s(kind, np.zeros_like(size), nodes)
     )  # fmt: skip
-    sending = (inside - inside_s) ** TOGETHER + (outside - outside_s) ** TOGETHER
-    return np.asarray(inside_s + outside_s + sending ** (1 / TOGETHER))
+    return inside_s + outside_s + _together(inside - inside_s, outside - outside_s)
 
 
 def fastest_s(

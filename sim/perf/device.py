@@ -239,23 +239,37 @@ def training_step(
     world: int = 1,
     nodes: int = 1,
     compiled: bool = False,
+    all_reduce_s: float | None = None,
 ) -> Prediction:
-    """How long one step of training takes, of ``batch`` samples on each of ``world`` devices."""
+    """How long one step of training takes, of ``batch`` samples on each of ``world`` devices.
+
+    ``all_reduce_s`` is the time of adding up all gradients where something knows it better than the device.
+    Raises PlanError where the device was not measured in that precision or on several devices.
+    """
     setting = device.setting(precision, layout, compiled=compiled)
     step = Step(model, batch, precision)
     alone_s = float(step_s(setting.logarithms, work([step]))[0])
     whole_s, outside = alone_s, setting.outside(step)
     if world > 1:
-        link = device.link(world, nodes)
-        if link not in device.links:
-            outside += (f"all-reduce of {world} devices on {words.count(nodes, 'node')} was not measured",)
+        if all_reduce_s is None:
+            link = device.link(world, nodes)
+            if link not in device.links:
+                outside += (
+                    f"all-reduce of {world} devices on {words.count(nodes, 'node')} was not measured",
+                )
+            all_reduce_s = link.all_reduce_s(gradient_bytes(model))
         together_s = alone_s * (1 + device.waiting * math.log2(world / nodes))
-        whole_s = overlapped(together_s, link.all_reduce_s(4.0 * model.parameters), device.overlap)
+        whole_s = overlapped(together_s, all_reduce_s, device.overlap)
     if device.samples_per_s is not None:
         loading_s = batch * world / nodes / device.samples_per_s
         whole_s = overlapped(whole_s, loading_s, 8.0)
     factor = math.exp(NORMAL_80 * math.sqrt(float(setting.variance([step])[0])))
     return Prediction(whole_s, whole_s / factor, whole_s * factor, outside)
+
+
+def gradient_bytes(model: Model) -> float:
+    """Bytes of all gradients, which data parallelism adds up in each step: four for each weight."""
+    return 4.0 * model.parameters
 
 
 def overlapped(first_s: float, second_s: float, sharpness: float) -> float:

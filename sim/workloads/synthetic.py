@@ -1,6 +1,7 @@
 """A tenant that submits jobs of stated sizes and durations by a stated arrival process."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -8,7 +9,7 @@ import numpy as np
 import polars as pl
 from pydantic import BeforeValidator, Field, model_validator
 
-from sim import arrivals
+from sim import arrivals, words
 from sim.distributions import SIZES, TIMES, Counts, Floats, plain_is_fixed
 from sim.errors import PlanError
 from sim.parts import Bytes, Part, PositiveSeconds, Seconds
@@ -142,6 +143,16 @@ class Synthetic(Part):
         )
         return WorkloadJobs(table, {}, told)
 
+    def impossible(self, folder: Path) -> Iterator[str]:
+        """For each number of GPUs that a training may have and cannot run on: which, and why not."""
+        if not isinstance(self.duration, TrainingSteps | Training) or isinstance(self.gpus, FromTrace):
+            return
+        for gpus in sorted(set(self.gpus.each())):
+            try:
+                self.duration.times_s(np.array([gpus]), folder)
+            except PlanError as error:
+                yield f"on {words.count(gpus, 'GPU')}: {error}"
+
     def _submit_s(self, rng: np.random.Generator, name: str, horizon_s: float | None) -> Floats:
         """Times of submission, from ``start`` on and in the open hours."""
         until_s = last_submission_s(name, self.until, self.count, horizon_s)
@@ -168,7 +179,10 @@ class Synthetic(Part):
         if isinstance(self.duration, FromTrace):
             return gpus, self.duration.draw(durations, count, folder)["duration_s"].to_numpy()
         if isinstance(self.duration, TrainingSteps | Training):
-            return gpus, self.duration.times_s(gpus, folder)
+            try:
+                return gpus, self.duration.times_s(gpus, folder)
+            except PlanError as error:
+                raise PlanError(f"workload {name}: {error}") from None
         return gpus, self.duration.sample(durations, count)
 
 

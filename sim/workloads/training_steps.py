@@ -9,11 +9,13 @@ from pydantic import Field, model_validator
 
 from sim import units
 from sim.catalog.devices import device, device_names
+from sim.catalog.machines import USUAL_FABRIC
 from sim.catalog.networks import has_network, network, network_names
 from sim.distributions import Counts, Floats
 from sim.errors import hint
-from sim.parts import Part
-from sim.perf.device import Prediction, training_step
+from sim.estimate_network import NetworkEstimate, NetworkJob, estimate_network
+from sim.parts import BytesPerSecond, Part
+from sim.perf.device import Prediction
 from sim.perf.step_time import Layout, Precision
 
 
@@ -34,6 +36,8 @@ class TrainingSteps(Part):
         None, description="fp32, tf32, bf16 or fp16; left out, the first that was measured"
     )
     layout: Layout | None = Field(None, description="nchw or nhwc; left out, the first that was measured")
+    gpus_per_node: Annotated[int, Field(ge=1)] = Field(8, description="GPUs of a node")
+    fabric: BytesPerSecond = Field(USUAL_FABRIC, description="of one GPU to other nodes, each direction")
     steps: Annotated[int, Field(ge=1)] | None = Field(None, description="steps of a job")
     epochs: Annotated[float, Field(gt=0)] | None = Field(None, description="passes over the images")
     images: Annotated[int, Field(ge=1)] | None = Field(None, description="images of one epoch")
@@ -79,15 +83,17 @@ class TrainingSteps(Part):
 
     def step(self, world: int, folder: Path) -> Prediction:
         """One step on so many GPUs."""
+        return self.on(world, folder).step
+
+    def on(self, world: int, folder: Path) -> NetworkEstimate:
+        """The estimate on so many GPUs, with what a step asks of network and storage."""
         fitted = device(self.device, folder)
-        return training_step(
-            network(self.model, self.image_size),
-            fitted,
-            self.batch,
-            self.precision or fitted.settings[0].precision,
-            layout=self.layout,
-            world=world,
-        )
+        return estimate_network(
+            NetworkJob(
+                network(self.model, self.image_size), fitted, world, self.batch,
+                self.precision or fitted.settings[0].precision, self.layout, self.gpus_per_node, self.fabric,
+            )
+        )  # fmt: skip
 
     def _steps(self, world: int) -> float:
         if self.steps is not None:

@@ -108,3 +108,11 @@ def test_unknown_hardware_is_refused_with_the_nearest_name(look_up: object, mess
 
 def test_the_catalog_lists_gpus_and_then_nodes() -> None:
     assert [entry.name for entry in catalog.entries()] == [*catalog.names("gpu"), *catalog.names("node")]
+
+
+def test_a_peak_with_sparsity_is_refused() -> None:
+    sheet = catalog.gpu("h100-sxm5-80gb").model_dump()
+    assert sheet["fp16"] == pytest.approx(989e12, rel=0.01)
+    for wrong in ({"fp16": 1979e12, "bf16": 1979e12}, {"fp8": 3958e12}):
+        with pytest.raises(ValueError, match="as if it were with sparsity; give dense peaks"):
+            GpuType.model_validate(sheet | wrong)

@@ -40,7 +40,7 @@ def test_a_trace_error_with_few_faults_counts_nothing() -> None:
     [
         ("gpu", ["gpus", "nodes"], 'did you mean "gpus"?'),
         ("GPUS", ["gpus", "nodes"], 'did you mean "gpus"?'),
-        ("h100", ["a100", "h100-pcie", "h100-sxm"], 'did you mean "a100"?'),
+        ("h100", ["a100", "h100-pcie", "h100-sxm"], 'did you mean "h100-pcie" or "h100-sxm"?'),
         ("h100", ["h100-pcie", "h100-sxm"], 'did you mean "h100-pcie" or "h100-sxm"?'),
         ("zebra", ["fifo", "las"], "choose fifo or las"),
         ("zebra", [], "there is none"),
