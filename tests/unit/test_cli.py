@@ -534,7 +534,7 @@ def test_an_interrupt_ends_with_130_one_line_and_nothing_written(folder: Path) -
 def test_what_stops_a_command_from_outside_is_no_traceback(
     monkeypatch: pytest.MonkeyPatch, stopped_by: type[BaseException], code: int, said: str
 ) -> None:
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise stopped_by
 
     monkeypatch.setattr(scenario, "load", stop)
