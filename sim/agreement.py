@@ -8,14 +8,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sim import units, words
+from sim.checkpoints import CheckpointRule
 from sim.document import Location, dotted
 from sim.errors import hint
+from sim.failures import Failures
 from sim.fleet import Fleet, Tenant
 from sim.objectives import Objective
 from sim.scheduler import SchedulerSpec
 from sim.workloads import MOST_JOBS, Workload
 
-CHECKED = ("horizon", "warm_up", "fleet", "tenants", "scheduler", "workloads", "objectives")
+CHECKED = (
+    "horizon", "warm_up", "fleet", "tenants", "scheduler", "workloads", "checkpoints", "failures",
+    "objectives",
+)  # fmt: skip
 """The parts of a scenario that must agree."""
 
 
@@ -29,6 +34,8 @@ class Draft:
     tenants: tuple[Tenant, ...] | None = None
     scheduler: SchedulerSpec | None = None
     workloads: tuple[Workload, ...] | None = None
+    checkpoints: tuple[CheckpointRule, ...] | None = None
+    failures: Failures | None = None
     objectives: tuple[Objective, ...] | None = None
     unsound: set[str] = field(default_factory=set)
     """Names of parts that were written and are not sound."""
@@ -42,6 +49,24 @@ def disagreements(draft: Draft) -> Iterator[tuple[Location, str]]:
     yield from _workloads_fit_the_fleet(draft)
     yield from _objectives_name_tenants(draft)
     yield from _promises_know_no_quotas(draft)
+    yield from _promises_know_no_failures(draft)
+    yield from _checkpoints_have_an_interval(draft)
+
+
+def _promises_know_no_failures(draft: Draft) -> Iterator[tuple[Location, str]]:
+    if draft.failures is not None and draft.scheduler is not None and draft.scheduler.blocking.reserves:
+        kind = draft.scheduler.blocking.kind
+        message = f'"{kind}" promises start times, which failures would break; use "strict" or "greedy"'
+        yield ("scheduler", "blocking"), message
+
+
+def _checkpoints_have_an_interval(draft: Draft) -> Iterator[tuple[Location, str]]:
+    if "failures" in draft.unsound or (draft.failures is not None and draft.failures.all_components):
+        return
+    for position, rule in enumerate(draft.checkpoints or ()):
+        if rule.every is None:
+            message = "needs every: no component fails at a known rate, so that no interval is best"
+            yield ("checkpoints", position), message
 
 
 def _repeated_names(draft: Draft) -> Iterator[tuple[Location, str]]:

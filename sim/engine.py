@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import math
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
@@ -20,8 +21,10 @@ from sim.job import Job
 from sim.log import Log, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from sim.checkpoints import Saving
+    from sim.outages import Outages
     from sim.partition import Shape
     from sim.scheduler import Desk
     from sim.tenancy import Account
@@ -29,7 +32,10 @@ if TYPE_CHECKING:
 ENDS: Final = 0
 SINKS: Final = 1
 GIVES_UP: Final = 2
-"""What alarms are for, in the order in which they ring at one moment; then jobs arrive, then desks decide."""
+"""What alarms are for, in the order in which they ring at one moment; see below."""
+IS_NOTICED: Final = 3
+"""A failure under a job is noticed; then other things happen, such as failures and repairs."""
+HAPPENS: Final = 4
 VOID: Final = -1
 DONE: Final = Outcome.DONE
 MANY: Final = 256
@@ -59,6 +65,10 @@ class Clock(simpy.Environment):
         """Ring for a job at a time too, besides its other alarms."""
         heappush(self.queue, (time_s, what, job.serial, job))
 
+    def call_at(self, time_s: float, what: Callable[[float], None]) -> None:
+        """Something happens at a time, after whatever alarms of jobs ring then."""
+        heappush(self.queue, (time_s, HAPPENS, self._next_serial(), Call(what)))
+
     def silence(self, job: Job) -> None:
         """The job's alarms are void. Once half of all may be such, they are thrown out together."""
         job.serial = VOID
@@ -73,8 +83,15 @@ class Clock(simpy.Environment):
         return (
             entry[3]
             for entry in self.queue
-            if entry[3].__class__ is Job and entry[1] == ENDS and _stands(entry)
+            if entry[3].__class__ is Job and entry[1] in (ENDS, IS_NOTICED) and _stands(entry)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What happens at a time on the clock, told that time."""
+
+    what: Callable[[float], None]
 
 
 def _stands(entry: Any) -> bool:  # noqa: ANN401  SimPy's queue holds events, and here jobs too
@@ -90,6 +107,8 @@ class Venue:
     account: Account
     shape: Shape | None
     refusal: str = ""
+    saving: Saving | None = None
+    """How its jobs save their work."""
 
 
 @dataclass(slots=True)
@@ -108,6 +127,8 @@ class Simulation:
     on_progress: Callable[[int], None] | None = None
     """Told, now and then, how many jobs have arrived."""
     clock: Clock = field(default_factory=Clock)
+    outages: Outages | None = None
+    """What fails under the jobs."""
     _next: int = 0
     _touched: dict[Desk, None] = field(default_factory=dict)
     _report_at: int = 0
@@ -117,6 +138,8 @@ class Simulation:
 
         What ends at the horizon has ended; nobody comes or starts there any more.
         """
+        if self.outages is not None:
+            self.outages.begin(self)
         with _collector_paused():
             self._play(math.inf if horizon_s is None else horizon_s)
         self._close(horizon_s)
@@ -150,7 +173,7 @@ class Simulation:
         """The next entry of the clock's queue happens."""
         queue = self.clock.queue
         if queue[0][3].__class__ is not Job:
-            self.clock.step()
+            self._happen_besides(now_s)
             return
         _, what, serial, job = heappop(queue)
         if job.serial != serial:
@@ -167,9 +190,38 @@ class Simulation:
         elif what == SINKS:
             desk.change_rank(job, now_s)
             self._watch_rank(desk, job)
+        elif what == IS_NOTICED:
+            desk.fail(job, now_s)
+            if self.outages is not None:
+                self.outages.freed(desk, now_s)
         else:
             desk.relax(job, now_s)
         self._touched[desk] = None
+
+    def _happen_besides(self, now_s: float) -> None:
+        """Something that is no alarm of a job: a call, or an event of SimPy's own."""
+        if self.clock.queue[0][3].__class__ is Call:
+            heappop(self.clock.queue)[3].what(now_s)
+        else:
+            self.clock.step()
+
+    def touch(self, desk: Desk) -> None:
+        """A desk has to decide at this moment."""
+        self._touched[desk] = None
+
+    @property
+    def all_came(self) -> bool:
+        """Whether no job is to come."""
+        return self._next >= len(self.submits_s)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no job is to come, runs or waits."""
+        return (
+            self.all_came
+            and all(venue.desk.idle for venue in self.venues)
+            and next(self.clock.running(), None) is None
+        )
 
     def _arrive(self, now_s: float) -> float:
         """Every job that is submitted at this moment joins its queue; returns when the next ones come."""
@@ -183,8 +235,9 @@ class Simulation:
             else:
                 work_s, estimate_s = self.durations_s[index], self.estimates_s[index]
                 job = Job(
-                    index, now_s, work_s, estimate_s, self.priorities[index], venue.account, venue.shape
-                )
+                    index, now_s, work_s, estimate_s, self.priorities[index], venue.account, venue.shape,
+                    venue.saving,
+                )  # fmt: skip
                 venue.desk.submit(job)
                 touched[venue.desk] = None
             index += 1
@@ -211,6 +264,8 @@ class Simulation:
                 run_s = job.work_left_s
                 if kill and run_s > job.remaining_s:
                     run_s = job.remaining_s
+                if job.saving is not None:
+                    run_s = job.saving.run_s(run_s)
                 set_alarm(job, ENDS, job.started_s + job.restart_s + run_s)
                 if sinks:
                     self._watch_rank(desk, job)
@@ -234,6 +289,8 @@ class Simulation:
         end_s = log.end_s = last_s if horizon_s is None else horizon_s
         for job in sorted(self.clock.running(), key=attrgetter("index")):
             self.venues[self.codes[job.index]].desk.partition.stop(job, end_s, Outcome.CENSORED)
+        if self.outages is not None:
+            self.outages.close(end_s)
         for desk in dict.fromkeys(venue.desk for venue in self.venues):
             for job in sorted(desk.queue.jobs(), key=attrgetter("index")):
                 if job.marks is not None:

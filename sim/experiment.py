@@ -29,7 +29,7 @@ def run(
     arrivals = workloads.generate(scenario.workloads, used_seed, scenario.horizon, folder)
     count = arrivals.jobs.height
     tell = None if on_progress is None else lambda arrived: on_progress(arrived, count)
-    log = staging.simulate(scenario, arrivals.jobs, tell)
+    log = staging.simulate(scenario, arrivals.jobs, tell, seed=used_seed, folder=folder)
     return results.from_log(scenario, arrivals, log, staging.nodes(scenario), used_seed)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sim.checkpoints import Saving
     from sim.partition import Marks, Shape, Site, Was
     from sim.tenancy import Account
 
@@ -37,6 +38,7 @@ class Job:
         "rank",
         "remaining_s",
         "restart_s",
+        "saving",
         "serial",
         "shape",
         "site",
@@ -58,6 +60,7 @@ class Job:
         priority: int,
         account: Account,
         shape: Shape,
+        saving: Saving | None = None,
     ) -> None:
         self.index = index
         self.work_left_s = work_s
@@ -69,6 +72,8 @@ class Job:
         self.priority = priority
         self.account = account
         self.shape = shape
+        self.saving = saving
+        """How it saves its work; None where the scheduler's cost of preemption says it."""
         self.gpus = shape.gpus
         self.queued_s = submit_s
         """When it last joined the queue."""

@@ -27,12 +27,32 @@ class Outcome(IntEnum):
     """The job reached the limit that its user stated and was killed."""
     CENSORED = 3
     """Still running when the simulation ended."""
+    FAILED = 4
+    """Something under the job failed; it went back to the queue."""
 
 
-RunFact: TypeAlias = tuple[int, float, float, int, float, float, float, Placement]
-RUN_COLUMNS = ("job", "start_s", "end_s", "outcome", "work_s", "lost_s", "restart_s", "placement")
+RunFact: TypeAlias = tuple[int, float, float, int, float, float, float, Placement, float, float]
+RUN_COLUMNS = (
+    "job",
+    "start_s",
+    "end_s",
+    "outcome",
+    "work_s",
+    "lost_s",
+    "restart_s",
+    "placement",
+    "checkpoint_s",
+    "stalled_s",
+)
 """One stay on the GPUs. `job` is the row of the arrivals table. The stay splits exactly into work that was
-kept (`work_s`), work thrown away (`lost_s`) and time spent loading the saved state (`restart_s`)."""
+kept (`work_s`), work thrown away (`lost_s`), time spent loading the saved state (`restart_s`), time in which
+the job stopped to write checkpoints (`checkpoint_s`) and time in which it hung, as something had failed that
+nobody had noticed yet (`stalled_s`)."""
+
+OutageFact: TypeAlias = tuple[int, float, float, str, int]
+OUTAGE_COLUMNS = ("node", "from_s", "to_s", "component", "jobs_hit")
+"""A node that something failed on, or that was taken out: until when it was away, and how many jobs that hit.
+A failure that only interrupts has no length."""
 
 WaitFact: TypeAlias = tuple[int, float, float, float, float, float, float, float, int]
 WAIT_COLUMNS = (
@@ -70,6 +90,7 @@ class Log:
     rejections: list[tuple[int, str]] = field(default_factory=list)
     """(job, reason) for every job that was refused at submission because it could never start."""
     moved_reservations: list[MovedReservation] = field(default_factory=list)
+    outages: list[OutageFact] = field(default_factory=list)
     end_s: float = 0.0
     """When the simulation ended."""
 

@@ -75,6 +75,9 @@ UNITS: Mapping[str, str] = MappingProxyType(
         ("goodput_gpu_h", "lost_preemption_gpu_h", "lost_time_limit_gpu_h", "restart_gpu_h"), "GPU h"
     )
     | {"gpu_h": "GPU h", "makespan_s": "s", "preemptions": "1", "moved_reservations": "1"}
+    | dict.fromkeys(("failures", "interruptions"), "1")
+    | dict.fromkeys(("lost_failure_gpu_h", "checkpoint_gpu_h", "stalled_gpu_h", "down_gpu_h"), "GPU h")
+    | dict.fromkeys(("availability", "effective_time"), "fraction")
 )
 """Every metric with its unit. Times are in seconds, GPU time in GPU hours."""
 
@@ -132,16 +135,26 @@ class Jobs:
 
 @dataclass(frozen=True, slots=True)
 class Stays:
-    """Columns of stays on the GPUs: first state is loaded, then comes kept work, then work that is lost."""
+    """Columns of stays on the GPUs.
+
+    First state is loaded, then comes kept work, then the time for checkpoints, all at once for simplicity,
+    then work that is lost, and at last hanging.
+    """
 
     start_s: Floats
     end_s: Floats
     work_s: Floats
     lost_s: Floats
     restart_s: Floats
+    checkpoint_s: Floats
+    """Time in which the job stopped to write checkpoints."""
+    stalled_s: Floats
+    """Time at the end in which the job hung, until a failure was noticed."""
     gpus: Integers
     killed: NDArray[np.bool_]
     """Stays of jobs that were killed at their time limit, so that all of their work came to nothing."""
+    failed: NDArray[np.bool_]
+    """Stays that ended as something under the job failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,18 +304,69 @@ def gpu_time(stays: Stays, window: Window) -> dict[str, float]:
     """GPU-seconds in the window by use. Allocated is the sum of the others, up to rounding."""
     loaded_s = stays.start_s + stays.restart_s
     kept_s = np.minimum(loaded_s + stays.work_s, stays.end_s)
+    worked_s = stays.end_s - stays.stalled_s
     everyone = np.ones_like(stays.killed)
     uses = {
         "allocated": (stays.start_s, stays.end_s, everyone),
         "restart": (stays.start_s, np.minimum(loaded_s, stays.end_s), everyone),
         "kept": (loaded_s, kept_s, ~stays.killed),
-        "lost to preemption": (stays.end_s - stays.lost_s, stays.end_s, ~stays.killed),
+        "checkpoint": (kept_s, np.minimum(kept_s + stays.checkpoint_s, stays.end_s), ~stays.killed),
+        "lost to preemption": (worked_s - stays.lost_s, worked_s, ~stays.killed & ~stays.failed),
+        "lost to failures": (worked_s - stays.lost_s, worked_s, ~stays.killed & stays.failed),
+        "stalled": (worked_s, stays.end_s, ~stays.killed),
         "lost at the time limit": (loaded_s, stays.end_s, stays.killed),
     }
     return {
         use: float((window.overlap_s(from_s, until_s) * stays.gpus * counted).sum())
         for use, (from_s, until_s, counted) in uses.items()
     }
+
+
+def of_failures(
+    stays: Stays, outages: Mapping[str, NDArray[Any]], window: Window, node_gpus: Integers
+) -> Numbers:
+    """What failures and checkpoints cost, where there are any.
+
+    ``outages`` has the columns ``node``, ``from_s``, ``to_s`` and ``planned``. The effective time is that
+    of kept work over all the time from a job's first start to its end, weighted by GPUs: goodput as
+    operators of large trainings state it (Kokolis et al., arXiv 2410.21680, call it effective training time
+    ratio).
+    """
+    spent = gpu_time(stays, window)
+    gpus = node_gpus[outages["node"]]
+    down_gpu_s = float((gpus * window.overlap_s(outages["from_s"], outages["to_s"])).sum())
+    struck = (outages["from_s"] >= window.from_s) & ~outages["planned"]
+    interrupted = stays.failed & (stays.end_s >= window.from_s)
+    return {
+        "failures": float(struck.sum()),
+        "interruptions": float(interrupted.sum()),
+        "lost_failure_gpu_h": spent["lost to failures"] / GPU_H,
+        "checkpoint_gpu_h": spent["checkpoint"] / GPU_H,
+        "stalled_gpu_h": spent["stalled"] / GPU_H,
+        "down_gpu_h": down_gpu_s / GPU_H,
+        "availability": 1.0 - down_gpu_s / (int(node_gpus.sum()) * window.length_s)
+        if window.length_s
+        else None,
+    }
+
+
+def effective_time(stays: Stays, stay_job: Integers, window: Window) -> float | None:
+    """GPU time of kept work over that from each job's first start to its end; None if nothing ran."""
+    if not stay_job.size:
+        return None
+    count = int(stay_job.max()) + 1
+    first_s, last_s = np.full(count, np.inf), np.full(count, -np.inf)
+    np.minimum.at(first_s, stay_job, stays.start_s)
+    np.maximum.at(last_s, stay_job, stays.end_s)
+    waits_still = np.zeros(count, dtype=bool)
+    waits_still[stay_job] = stays.failed  # of its last stay: stays are in order of time
+    last_s[waits_still] = window.until_s
+    gpus = np.zeros(count)
+    gpus[stay_job] = stays.gpus
+    ran = np.isfinite(first_s)
+    there_s = window.overlap_s(first_s[ran], last_s[ran])
+    whole = float((there_s * gpus[ran]).sum())
+    return gpu_time(stays, window)["kept"] / whole if whole else None
 
 
 def _level(steps: Steps, levels: Integers, window: Window) -> float:

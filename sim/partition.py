@@ -32,7 +32,8 @@ CAPACITY, FRAGMENTATION, QUOTA, ORDER = range(4)
 PREEMPTION = 4
 ANYBODY: tuple[float, ...] = (math.inf,)
 """A rank that every job's rank is better than."""
-DONE, PREEMPTED = Outcome.DONE, Outcome.PREEMPTED
+DONE, PREEMPTED, FAILED = Outcome.DONE, Outcome.PREEMPTED, Outcome.FAILED
+TIMED_OUT, CENSORED = Outcome.TIMED_OUT, Outcome.CENSORED
 
 
 Site: TypeAlias = tuple[Pool, Gang, Placement]
@@ -140,6 +141,8 @@ class Partition:
     """Whether a job has ended at another time than expected since a promise was last made."""
     overran: Job | None = None
     """The last job that ended later than expected."""
+    plain = True
+    """Whether nothing fails and no job has checkpoints of its own."""
     _crooked = 0
     """Waiting shapes that are not straight."""
     _looks = (0, 0, 0)
@@ -209,6 +212,8 @@ class Partition:
         self.impatient: list[Job] = []
         """Jobs that began to wait for locality since the engine last looked."""
         self.patience_s: float = getattr(rule, "patience", 0.0)
+        self.struck: dict[Job, float] = {}
+        """Running jobs under which something failed that nobody has noticed yet, and since when they hang."""
         self.swaps = preempts and order.steady and self._free_of_cost and not (reclaims or self.apart)
         """Whether a newcomer may take the GPUs of the weakest job as they are."""
 
@@ -338,7 +343,7 @@ class Partition:
             raise AssertionError(f"{job} holds nothing")
         pool, gang, placement = site
         job.site = None
-        if job.rank:
+        if job.rank and (self.plain or job not in self.struck):
             self._unrank(job, pool, placement)
         pool.give(placement, gang)
         if self.apart:
@@ -347,14 +352,70 @@ class Partition:
             self.surprised = True
             if now_s > job.expected_end_s:
                 self.overran = job
-        if outcome is DONE:
+        written_s = stalled_s = 0.0
+        if not self.plain:
+            kept_s, lost_s, loading_s, written_s, stalled_s = self._worth(job, now_s, outcome)
+        elif outcome is DONE:
             kept_s, lost_s, loading_s = job.work_left_s, 0.0, job.restart_s
         elif outcome is PREEMPTED and self._free_of_cost:
             kept_s, lost_s, loading_s = now_s - job.started_s, 0.0, 0.0
         else:
             kept_s, lost_s, loading_s = self.cost.split(job, now_s, outcome)
-        self.log.runs.append((job.index, job.started_s, now_s, outcome, kept_s, lost_s, loading_s, placement))
+        index, started_s = job.index, job.started_s
+        self.log.runs.append(
+            (index, started_s, now_s, outcome, kept_s, lost_s, loading_s, placement, written_s, stalled_s)
+        )
         return kept_s
+
+    def _worth(self, job: Job, now_s: float, outcome: Outcome) -> tuple[float, float, float, float, float]:
+        """A stay that ends now, in seconds of work kept, of work lost, of loading, of writing, of hanging."""
+        struck_s = self.struck.pop(job, now_s)
+        stalled_s = now_s - struck_s
+        elapsed_s = struck_s - job.started_s
+        loading_s = min(elapsed_s, job.restart_s)
+        worked_s = elapsed_s - loading_s
+        saving = job.saving
+        if outcome is DONE:
+            written_s = 0.0 if saving is None else worked_s - job.work_left_s
+            return job.work_left_s, 0.0, job.restart_s, written_s, stalled_s
+        if saving is None:
+            if outcome is FAILED and not self.cost.checkpoint_every_s:
+                return 0.0, worked_s, loading_s, 0.0, stalled_s
+            kept_s, lost_s, loading_s = self.cost.split(job, struck_s, outcome)
+            return kept_s, lost_s, loading_s, 0.0, stalled_s
+        kept_s, lost_s, written_s = saving.split(worked_s)
+        if outcome is TIMED_OUT:
+            kept_s, lost_s = 0.0, kept_s + lost_s
+        elif outcome is CENSORED:
+            kept_s, lost_s = kept_s + lost_s, 0.0
+        return kept_s, lost_s, loading_s, written_s, stalled_s
+
+    def hang(self, job: Job, now_s: float) -> None:
+        """Something under a running job has failed: it holds its GPUs, works no more, is not displaced."""
+        self.struck[job] = now_s
+        if job.rank and job.site is not None:
+            self.running.remove(job.rank)
+            if self.displaces:
+                for node, _ in job.site[2]:
+                    del self.on_node[node][job]
+
+    def fail(self, job: Job, now_s: float) -> None:
+        """A running job has lost its nodes: it waits again, with what it has saved."""
+        self._put_back(job, self.stop(job, now_s, FAILED), now_s)
+
+    def take_out(self, pool: Pool, node: int) -> int:
+        """Hold all GPUs that are free on a node that is out of service; returns how many."""
+        gpus = pool.free[node - pool.first_node]
+        if gpus:
+            pool.take(((node, gpus),), Gang(gpus, ((gpus, 1),)))
+        return gpus
+
+    def bring_back(self, pool: Pool, node: int, gpus: int) -> None:
+        """A node is back in service with the GPUs that were held."""
+        if gpus:
+            if self.displaces and node not in self.loosened:
+                self.loosened[node] = pool.free[node - pool.first_node]
+            pool.give(((node, gpus),), Gang(gpus, ((gpus, 1),)))
 
     def _unrank(self, job: Job, pool: Pool, placement: Placement) -> None:
         """A running job is about to give up its GPUs and its place among those that run."""
@@ -380,8 +441,11 @@ class Partition:
             if now_s > weakest.expected_end_s:
                 self.overran = weakest
         kept_s = now_s - started_s
-        self.log.runs.append((weakest.index, started_s, now_s, PREEMPTED, kept_s, 0.0, 0.0, site[2]))
+        self.log.runs.append(
+            (weakest.index, started_s, now_s, PREEMPTED, kept_s, 0.0, 0.0, site[2], 0.0, 0.0)
+        )
         self._put_back(weakest, kept_s, now_s)
+        self.displaced.append(weakest)
         pool, _, placement = site
         job.started_s = now_s
         job.expected_end_s = now_s + job.restart_s + job.remaining_s
@@ -398,6 +462,7 @@ class Partition:
         """Take the GPUs of a running job and put it back in the queue with what it has saved."""
         self._remember(job)
         self._put_back(job, self.stop(job, now_s, PREEMPTED), now_s)
+        self.displaced.append(job)
 
     def _remember(self, job: Job) -> None:
         """What the job was like, should it get its GPUs back at this moment."""
@@ -416,14 +481,17 @@ class Partition:
             )
 
     def _put_back(self, job: Job, kept_s: float, now_s: float) -> None:
-        """The job has lost its GPUs and waits again, with the work that was kept done."""
+        """The job has lost its GPUs; the work that was kept is done."""
         job.attained_gpu_s += (now_s - job.started_s) * job.gpus
         job.work_left_s = job.work_left_s - kept_s if kept_s < job.work_left_s else 0.0
         job.remaining_s = job.remaining_s - kept_s if kept_s < job.remaining_s else 0.0
-        job.restart_s = self.cost.restart_s + self.cost.restart_s_per_gpu * job.gpus
+        saving = job.saving
+        if saving is None:
+            job.restart_s = self.cost.restart_s + self.cost.restart_s_per_gpu * job.gpus
+        else:
+            job.restart_s = saving.restore_s
         job.queued_s = job.displaced_s = now_s
         job.earlier = job.rank
-        self.displaced.append(job)
 
     def old_site(self, job: Job, now_s: float) -> Site | None:
         """The GPUs that a job lost at this very moment, if nobody needs them after all.

@@ -13,6 +13,7 @@ from sim import metrics, tables, words
 from sim.log import Log
 from sim.metrics import SIZE_CLASSES, UNITS, Integers, Numbers, Window
 from sim.objectives import Objective
+from sim.outages import MAINTENANCE
 from sim.scenario import Scenario
 from sim.statistics import t_interval
 from sim.workloads import WorkloadJobs
@@ -64,6 +65,8 @@ def from_log(
     found = tables.facts(arrivals.jobs, log)
     steps = tables.steps(found)
     made = tables.build(arrivals.jobs, found, steps, nodes, _virtual_clusters(scenario, arrivals.jobs, nodes))
+    if scenario.failures is not None or scenario.checkpoints:
+        made["outages"] = tables.outages(log, nodes["node"])
     _check_gpu_time(found, steps)
     rows = _metric_rows(scenario, made, found, steps, log)
     never = int((~found.submitted).sum())
@@ -160,6 +163,16 @@ def _metric_rows(
         ),
         "moved_reservations": float(sum(moved[0] >= window.from_s for moved in log.moved_reservations)),
     }
+    if scenario.failures is not None or scenario.checkpoints:
+        away = made["outages"]
+        columns = {name: away[name].to_numpy() for name in ("from_s", "to_s")} | {
+            "node": away["node"]
+            .replace_strict(made["nodes"]["node"], range(made["nodes"].height))
+            .to_numpy(),
+            "planned": (away["component"] == MAINTENANCE).to_numpy(),
+        }
+        whole |= metrics.of_failures(found.stays, columns, window, node_gpus)
+        whole["effective_time"] = metrics.effective_time(found.stays, found.stay_job, window)
     rows = _rows(whole, None, None)
     for code, numbers in metrics.by_group(counted, codes):
         rows += _rows(numbers, tenants[code], None)

@@ -16,8 +16,10 @@ from ruamel.yaml import YAML
 
 from sim import agreement, document, reference_page, units, wording
 from sim.blocking import BLOCKING
+from sim.checkpoints import CheckpointRule
 from sim.document import Document, dotted
 from sim.errors import Fault, ScenarioError
+from sim.failures import Failures
 from sim.fleet import Fleet, Pool, Tenant
 from sim.objectives import Objective
 from sim.parts import FROM_TEXT, Name, Part, PositiveSeconds, Seconds
@@ -40,7 +42,7 @@ __all__ = [
     "reference",
 ]
 
-FILE_FIELDS = ("path", "device", "model", "teacher")
+FILE_FIELDS = ("path", "device", "model", "teacher", "log")
 """Fields that may name a file."""
 SHORT_FORMS: Mapping[str, Mapping[str, Any]] = {
     "order": POLICIES,
@@ -66,6 +68,12 @@ class Scenario(Part):
     tenants: tuple[Tenant, ...] = Field((), description="who shares the fleet, with weights and quotas")
     scheduler: SchedulerSpec = Field(description="who runs next, where, and on whose GPUs")
     workloads: tuple[Workload, ...] = Field(min_length=1, description="the jobs that will be submitted")
+    checkpoints: tuple[CheckpointRule, ...] = Field(
+        (), description="which jobs save their work, how often and at what cost; the first that fits counts"
+    )
+    failures: Failures | None = Field(
+        None, description="what fails, and who repairs it; left out, nothing does"
+    )
     objectives: tuple[Objective, ...] = Field((), description="what the fleet must achieve")
 
     @model_validator(mode="after")
@@ -127,8 +135,13 @@ def dump(scenario: Scenario) -> str:
 
 def moved(scenario: Scenario, old: Path, new: Path) -> Scenario:
     """The scenario for a file in another folder: relative paths lead from there to the same files."""
-    workloads = tuple(_moved(workload, old, new) for workload in scenario.workloads)
-    return scenario.model_copy(update={"workloads": workloads})
+    changes: dict[str, object] = {
+        "workloads": tuple(_moved(workload, old, new) for workload in scenario.workloads)
+    }
+    failures = scenario.failures
+    if failures is not None and failures.log is not None and not failures.log.is_absolute():
+        changes["failures"] = failures.model_copy(update={"log": _seen_from(new, old / failures.log)})
+    return scenario.model_copy(update=changes)
 
 
 def _moved(part: Part, old: Path, new: Path) -> Part:
@@ -231,7 +244,7 @@ def _rebase_set_paths(read: Document) -> None:
 
 def _is_relative_file(field: str, value: str) -> bool:
     """Whether a field names a file by a relative path; a device may also be one of the catalog."""
-    is_file = field == "path" or Path(value).suffix in {".yaml", ".yml", ".json"}
+    is_file = field in ("path", "log") or Path(value).suffix in {".yaml", ".yml", ".json"}
     return bool(value) and is_file and not Path(value).is_absolute()
 
 

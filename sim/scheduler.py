@@ -170,6 +170,16 @@ class Desk:
             partition.forget_moment()
         return False
 
+    def fail(self, job: Job, now_s: float) -> None:
+        """Something under a running job has failed and was noticed: the job waits again."""
+        self.partition.fail(job, now_s)
+        self.submit(job)
+        self._freed = self._gave_up_gpus = True
+
+    def bring_back(self) -> None:
+        """GPUs are back in service."""
+        self._freed = self._gave_up_gpus = True
+
     def change_rank(self, job: Job, now_s: float) -> None:
         """A running job's rank gets worse, as its order announced."""
         self.partition.change_rank(job, now_s)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from sim.checkpoints import saving_of
 from sim.cluster import Pool
-from sim.engine import Simulation, Venue
+from sim.engine import IS_NOTICED, Simulation, Venue
 from sim.errors import PlanError
+from sim.failures import FailureTimes, RepairShop
+from sim.failures.times import Hall
 from sim.log import Log
+from sim.outages import Outages
 from sim.partition import Request
 from sim.scheduler import Desk, EstimateSpec, desk
 from sim.tenancy import Account
@@ -21,21 +26,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sim import fleet
+    from sim.checkpoints import Saving
+    from sim.partition import Shape
     from sim.scenario import Scenario
 
 REQUEST = ("tenant", "gpus", "nodes", "gpu_kind", "cpus", "memory_bytes")
 """Columns of the arrivals that decide where a job can run."""
 
 
-def simulate(scenario: Scenario, jobs: pl.DataFrame, on_progress: Callable[[int], None] | None = None) -> Log:
-    """Play the jobs on the scenario's fleet until the last has left, or until the horizon."""
+def simulate(
+    scenario: Scenario,
+    jobs: pl.DataFrame,
+    on_progress: Callable[[int], None] | None = None,
+    *,
+    seed: int | None = None,
+    folder: Path = Path(),
+) -> Log:
+    """Play the jobs on the scenario's fleet until the last has left, or until the horizon.
+
+    ``seed`` is for what happens to the fleet, the scenario's if left out; ``folder`` is where its relative
+    paths start.
+    """
     log = Log()
-    simulation = prepare(scenario, jobs, log)
+    simulation = prepare(scenario, jobs, log, scenario.seed if seed is None else seed, folder)
     simulation.on_progress = on_progress
     return simulation.run(scenario.horizon)
 
 
-def prepare(scenario: Scenario, jobs: pl.DataFrame, log: Log) -> Simulation:
+def prepare(
+    scenario: Scenario, jobs: pl.DataFrame, log: Log, seed: int = 0, folder: Path = Path()
+) -> Simulation:
     """The simulation, ready to run. PlanError where the scheduler cannot serve what the jobs ask for."""
     _check_host_demand(scenario, jobs)
     requests = jobs.select(REQUEST).unique(maintain_order=True).with_row_index("code")
@@ -44,6 +64,7 @@ def prepare(scenario: Scenario, jobs: pl.DataFrame, log: Log) -> Simulation:
     )["code"]
     desks = _Desks(scenario, log)
     spec = scenario.scheduler.estimates
+    outages = None if scenario.failures is None else _outages(scenario, desks, seed, folder)
     return Simulation(
         venues=[desks.venue(row) for row in requests.iter_rows(named=True)],
         codes=codes.to_list(),
@@ -53,6 +74,7 @@ def prepare(scenario: Scenario, jobs: pl.DataFrame, log: Log) -> Simulation:
         priorities=jobs["priority"].to_list(),
         log=log,
         kill_at_estimate=spec.on_overrun == "kill",
+        outages=outages,
     )
 
 
@@ -108,6 +130,9 @@ class _Desks:
             )
             for name, members in pools.items()
         }
+        if self.scenario.checkpoints or self.scenario.failures is not None:
+            for each in self.desks.values():
+                each.partition.swaps = each.partition.plain = False  # a swap knows no checkpoints
 
     def _accounts_in(self, cluster: str | None, pools: Mapping[str | None, object]) -> list[Account]:
         tenants = self.scenario.tenants
@@ -132,7 +157,46 @@ class _Desks:
             return Venue(home, account, None, _refusal(request, home))
         if request.gpus > account.limit_gpus:
             return Venue(home, account, None, f"asks for more GPUs than tenant {tenant} may ever hold")
-        return Venue(home, account, shape)
+        return Venue(home, account, shape, saving=self._saving(tenant, request.gpus, shape))
+
+    def _saving(self, tenant: str, gpus: int, shape: Shape) -> Saving | None:
+        """How such jobs save their work, by the first rule that fits them."""
+        rules = self.scenario.checkpoints
+        if not any(rule.fits(tenant, gpus) for rule in rules):
+            return None
+        pool = shape.options[0][0]
+        nodes = math.ceil(gpus / pool.gpus_per_node)
+        racks = math.ceil(nodes / (pool.nodes_per_rack or pool.nodes))
+        failures = self.scenario.failures
+        between_s = math.inf
+        if failures is not None:
+            between_s = failures.mean_time_between_s(nodes * pool.gpus_per_node, nodes, racks)
+        return saving_of(rules, tenant, gpus, between_s)
+
+
+def _outages(scenario: Scenario, desks: _Desks, seed: int, folder: Path) -> Outages:
+    """What fails under the jobs, as the user described it."""
+    spec = scenario.failures
+    if spec is None:
+        raise AssertionError("nothing fails")
+    table = nodes(scenario)
+    homes = {
+        pool.first_node + n: (desk, pool)
+        for desk in desks.desks.values()
+        for pool in desk.partition.pools
+        for n in range(pool.nodes)
+    }
+    racks: dict[str, list[int]] = {}
+    for node, rack in enumerate(table["rack"].to_list()):
+        racks.setdefault(rack, []).append(node)
+    hall = Hall(table["gpus"].to_list(), [tuple(rack) for rack in racks.values()], table["node"].to_list())
+    return Outages(
+        spec,
+        FailureTimes(spec, hall, seed, folder),
+        RepairShop(spec.technicians),
+        [homes[node] for node in range(table.height)],
+        IS_NOTICED,
+    )
 
 
 def _cluster_of(tenant: str, stated: str | None, clusters: Mapping[str | None, object]) -> str | None:

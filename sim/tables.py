@@ -35,7 +35,7 @@ NODES: Mapping[str, type[pl.DataType]] = {
 """The nodes of the fleet, in the order of their indexes in placements; `virtual_cluster` is empty for shared
 ones."""
 
-OUTCOMES = ("done", "preempted", "timed_out", "censored")
+OUTCOMES = ("done", "preempted", "timed_out", "censored", "failed")
 """How a run ended, by the number of its `Outcome`."""
 
 _RELATIVE = 1e-9
@@ -70,13 +70,14 @@ def facts(arrivals: pl.DataFrame, log: Log) -> Facts:
     """The log as arrays; AssertionError if it contradicts itself or the arrivals."""
     gpus = arrivals["gpus"].to_numpy()
     stay_job, outcome, numbers, placements = _runs(log)
-    start_s, end_s, work_s, lost_s, restart_s = numbers
+    start_s, end_s, work_s, lost_s, restart_s, checkpoint_s, stalled_s = numbers
     reasons = dict(log.rejections)
     wait_job, waits, still_queued = _waits(log)
     status = _status(len(arrivals), stay_job, outcome, reasons)
     stays = Stays(
-        start_s, end_s, work_s, lost_s, restart_s, gpus[stay_job], status[stay_job] == metrics.TIMED_OUT
-    )
+        start_s, end_s, work_s, lost_s, restart_s, checkpoint_s, stalled_s, gpus[stay_job],
+        status[stay_job] == metrics.TIMED_OUT, outcome == Outcome.FAILED,
+    )  # fmt: skip
     pieces, piece_stay = _pieces(stays, placements)
     jobs = _jobs(arrivals, status, stays, (stay_job, outcome), (wait_job, waits))
     first_start_s = np.full(gpus.size, np.inf)
@@ -95,9 +96,9 @@ def facts(arrivals: pl.DataFrame, log: Log) -> Facts:
 
 
 def _runs(log: Log) -> tuple[Integers, Integers, NDArray[np.float64], list[Sequence[tuple[int, int]]]]:
-    """Job, outcome, (start, end, work, lost, restart) and placement of stays, by job, then by time."""
+    """Job, outcome, numbers and placement of stays, by job, then by time."""
     job, outcome = (_column(log.runs, RUN_COLUMNS, name, np.int64) for name in ("job", "outcome"))
-    names = ("start_s", "end_s", "work_s", "lost_s", "restart_s")
+    names = ("start_s", "end_s", "work_s", "lost_s", "restart_s", "checkpoint_s", "stalled_s")
     numbers = np.array([_column(log.runs, RUN_COLUMNS, name, np.float64) for name in names])
     order = np.lexsort((numbers[1], numbers[0], job))
     place = RUN_COLUMNS.index("placement")
@@ -122,7 +123,7 @@ def _column(
 
 def _status(jobs: int, stay_job: Integers, outcome: Integers, reasons: Mapping[int, str]) -> Integers:
     """How each job stood at the end: as its last stay ended, queued if it had none."""
-    after = np.array([metrics.DONE, metrics.QUEUED, metrics.TIMED_OUT, metrics.RUNNING])
+    after = np.array([metrics.DONE, metrics.QUEUED, metrics.TIMED_OUT, metrics.RUNNING, metrics.QUEUED])
     status = np.full(jobs, metrics.QUEUED)
     last = np.append(stay_job[1:] != stay_job[:-1], True) if stay_job.size else np.zeros(0, dtype=np.bool_)
     status[stay_job[last]] = after[outcome[last]]
@@ -172,9 +173,8 @@ def check(found: Facts) -> None:
     slack_s = _CLOCK * max(1.0, found.end_s)
     waited_s = found.waits[:, 1] - found.waits[:, 0]
     _equal("causes of wait", found.waits[:, 2:].sum(axis=1), waited_s, slack_s)
-    _equal(
-        "uses of a stay", stays.work_s + stays.lost_s + stays.restart_s, stays.end_s - stays.start_s, slack_s
-    )
+    uses_s = stays.work_s + stays.lost_s + stays.restart_s + stays.checkpoint_s + stays.stalled_s
+    _equal("uses of a stay", uses_s, stays.end_s - stays.start_s, slack_s)
     slacks_s = slack_s * (1.0 + np.bincount(found.stay_job, minlength=jobs.status.size))
     worked_s = np.bincount(found.stay_job, stays.work_s, jobs.status.size)
     _equal("work of done jobs", worked_s, np.where(jobs.done, jobs.duration_s, worked_s), slacks_s)
@@ -263,6 +263,23 @@ def build(
     }
 
 
+def outages(log: Log, names: pl.Series) -> pl.DataFrame:
+    """Nodes that something failed on or that were taken out, in order of time."""
+    rows = sorted(
+        (from_s, node, min(to_s, log.end_s), what, hit) for node, from_s, to_s, what, hit in log.outages
+    )
+    rows = [row for row in rows if row[0] < log.end_s]
+    return pl.DataFrame(
+        {
+            "node": names.gather([row[1] for row in rows]),
+            "from_s": pl.Series([row[0] for row in rows], dtype=pl.Float64),
+            "to_s": pl.Series([row[2] for row in rows], dtype=pl.Float64),
+            "component": pl.Series([row[3] for row in rows], dtype=pl.String),
+            "jobs_hit": pl.Series([row[4] for row in rows], dtype=pl.Int64),
+        }
+    )
+
+
 def _visit(stay_job: Integers) -> Integers:
     """The number of each stay of a job, from 0."""
     begins = (
@@ -287,6 +304,8 @@ def _runs_table(ids: pl.Series, found: Facts, visit: Integers) -> pl.DataFrame:
             "lost_s": stays.lost_s,
             "restart_s": stays.restart_s,
             "gpus": stays.gpus,
+            "checkpoint_s": stays.checkpoint_s,
+            "stalled_s": stays.stalled_s,
         }
     )
 
@@ -310,6 +329,9 @@ def _jobs_table(arrivals: pl.DataFrame, found: Facts, names: pl.Series) -> pl.Da
         **{f"wait_{cause}_s": jobs.causes_s[:, place] for place, cause in enumerate(CAUSES)},
         lost_s=np.bincount(found.stay_job, found.stays.lost_s, count),
         restart_s=np.bincount(found.stay_job, found.stays.restart_s, count),
+        checkpoint_s=np.bincount(found.stay_job, found.stays.checkpoint_s, count),
+        stalled_s=np.bincount(found.stay_job, found.stays.stalled_s, count),
+        failures=np.bincount(found.stay_job[found.stays.failed], minlength=count),
         reason=pl.Series([None], dtype=pl.String)
         .new_from_index(0, count)
         .scatter(list(found.reasons), list(found.reasons.values())),

@@ -20,7 +20,7 @@ _BECAUSE = {
     "fragmentation": "enough GPUs were free but scattered over the nodes",
     "quota": "the tenant's quota was used up",
     "order": "the queue's order or a reservation kept free GPUs for another job",
-    "preemption": "the job had been preempted and had to queue again",
+    "preemption": "the job had lost its GPUs and had to queue again",
 }
 
 _NEXT = {
@@ -33,6 +33,9 @@ _NEXT = {
 
 _LOSSES = {
     "lost_preemption_gpu_h": "of work was lost to preemption",
+    "lost_failure_gpu_h": "of work was lost to failures",
+    "checkpoint_gpu_h": "went into checkpoints",
+    "stalled_gpu_h": "hung until a failure was noticed",
     "lost_time_limit_gpu_h": "was spent on jobs that were stopped at their time limit",
     "restart_gpu_h": "went into restarts",
 }
@@ -64,6 +67,7 @@ def sentences(results: Results) -> list[str]:
         *_longest_waiters(facts),
         *_causes(facts),
         *_waste(facts),
+        *_failures(facts),
         *_unfinished(facts),
         *_rejections(facts),
         *_left_out(facts),
@@ -255,6 +259,21 @@ def _waste(facts: Facts) -> list[str]:
         if facts.value(name) > 0.0
     ]
     return [f"{sentence}.", *([f"On top of that, {words.listed(lost)}."] if lost else [])]
+
+
+def _failures(facts: Facts) -> list[str]:
+    """How often jobs were interrupted, and how much of their time was work."""
+    effective, availability = facts.metric("effective_time"), facts.metric("availability")
+    if effective is None or availability is None:
+        return []
+    hit, failed = facts.metric("interruptions"), facts.metric("failures")
+    said = []
+    if hit is not None and failed is not None and failed.value:
+        said.append(
+            f"{failed.said()} failures interrupted jobs {hit.said()} times; nodes were in service"
+            f" {availability.said()} of the time."
+        )
+    return [*said, f"From their first start on, jobs did work that counted {effective.said()} of the time."]
 
 
 def _unfinished(facts: Facts) -> list[str]:

@@ -82,6 +82,7 @@ class Explanation:
     stays: tuple[QueueStay, ...]
     runs: tuple[Run, ...]
     preemptions: int
+    failures: int
     partition: str
     partition_gpus: int
     started_meanwhile: int
@@ -120,6 +121,7 @@ def explain(results: Results, job_id: str) -> Explanation:
         stays=tuple(_stay(row, *free) for row in stays.iter_rows(named=True)),
         runs=_runs(facts, job_id),
         preemptions=job["preemptions"],
+        failures=job["failures"],
         partition=_partition_name(nodes, facts),
         partition_gpus=gpus,
         started_meanwhile=started,
@@ -356,12 +358,14 @@ def _meanwhile(job: Explanation) -> list[str]:
 def _end(job: Explanation) -> list[str]:
     times = "once" if job.preemptions == 1 else words.count(job.preemptions, "time")
     preempted = f"It was preempted {times}." if job.preemptions else ""
+    often = "once" if job.failures == 1 else words.count(job.failures, "time")
+    failed = f"Failures stopped it {often}." if job.failures else ""
     ended = (
         f"It ended at {_exact(job.end_s)} ({job.status.replace('_', ' ')})."
         if job.end_s is not None
         else f"It was {job.status} when the run ended."
     )
-    return [text for text in (preempted, ended) if text]
+    return [text for text in (preempted, failed, ended) if text]
 
 
 def render(explanation: Explanation, out: Console) -> None:

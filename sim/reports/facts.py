@@ -27,7 +27,7 @@ CAUSE_NAMES: Mapping[str, str] = {
     "fragmentation": "enough GPUs free, but scattered",
     "quota": "the tenant's quota was used up",
     "order": "the order of the queue",
-    "preemption": "requeued after a preemption",
+    "preemption": "requeued after a preemption or a failure",
 }
 
 CAUSE_MEANINGS: Mapping[str, str] = {
@@ -35,7 +35,7 @@ CAUSE_MEANINGS: Mapping[str, str] = {
     "fragmentation": "enough GPUs were free, but not on nodes where the job could use them together",
     "quota": "the tenant already held all the GPUs it may hold",
     "order": "the free GPUs would do, but the queue's order or a reservation kept them for another job",
-    "preemption": "the job had been running, lost its GPUs to another, and was queued again",
+    "preemption": "the job had been running, lost its GPUs to another or to a failure, and was queued again",
 }
 
 
@@ -78,6 +78,31 @@ class Facts:
         """A number of the summary; 0 where there is none, which is right for counts and sums only."""
         metric = self.metric(name, tenant=tenant, size_class=size_class)
         return 0.0 if metric is None else metric.value
+
+    @cached_property
+    def failures(self) -> list[tuple[str, ...]]:
+        """By component, most frequent first: failures, nodes taken, mean time away, jobs hit; as text."""
+        outages = self.tables.get("outages")
+        if outages is None or outages.is_empty():
+            return []
+        outages = outages.filter(pl.col("to_s") >= self.start_s)
+        strikes = outages.group_by("component", "from_s").agg(
+            pl.len().alias("nodes"),
+            pl.col("jobs_hit").max(),
+            (pl.col("to_s") - pl.col("from_s")).mean().alias("away_s"),
+        )
+        by_component = strikes.group_by("component").agg(
+            pl.len().alias("failures"),
+            pl.col("nodes").sum(),
+            pl.col("away_s").mean(),
+            pl.col("jobs_hit").sum(),
+        )
+        return [
+            (name, words.count(failures), words.count(nodes), words.duration(away_s), words.count(hit))
+            for name, failures, nodes, away_s, hit in by_component.sort(
+                ["failures", "component"], descending=[True, False]
+            ).rows()
+        ]
 
     @cached_property
     def start_s(self) -> float:

@@ -22,6 +22,9 @@ _USES = {
     "lost_preemption_gpu_h": ("work lost to preemption", "lost"),
     "lost_time_limit_gpu_h": ("spent on jobs stopped at their limit", "limit"),
     "restart_gpu_h": ("restarts", "restart"),
+    "checkpoint_gpu_h": ("checkpoints", "restart"),
+    "lost_failure_gpu_h": ("work lost to failures", "lost"),
+    "stalled_gpu_h": ("hung until noticed", "limit"),
 }
 """What GPU time goes into, by metric: its name, and its class in the style sheet."""
 
@@ -546,6 +549,16 @@ def tenants(facts: Facts, most: int = 40) -> Markup:
         rows.append((*used, *_tenant_waits(facts, name), words.count(preempted)))
     more = f" Shown are the {most} of {len(held):,} that used most." if len(held) > most else ""
     return captioned("Who got what", _fairness(facts) + more, table(_TENANT_COLUMNS, rows))
+
+
+def failures(facts: Facts) -> Markup:
+    """What failed, how often, and what that did to nodes and jobs."""
+    rows = facts.failures
+    if not rows:
+        return Markup("")
+    caption = "Failures of nodes that were away already do not count; those that only interrupt take no time."
+    columns = {"component": "", "failures": "n", "nodes taken": "n", "mean time away": "n", "jobs hit": "n"}
+    return captioned("What failed", caption, table(columns, rows))
 
 
 def _tenant_waits(facts: Facts, name: str) -> list[str]:

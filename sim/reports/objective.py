@@ -64,6 +64,10 @@ def _reached(metric: str, tenant: str | None, value: str) -> str:
         return f"on average {whose} jobs {spent}"
     if did and which.startswith("p"):
         return f"{which[1:]} % of {whose} jobs {did} {value}{' or less' if what == 'wait' else ''}"
+    if metric == "effective_time":
+        return f"from their first start on, jobs did work that counted {value} of the time"
+    if metric == "availability":
+        return f"nodes were in service {value} of the time"
     if metric in _SHARES:
         return f"{value} of {whose if tenant else 'the'} GPU time {_SHARES[metric]}"
     return f"{metric}{f' of {tenant}' if tenant else ''} is {value}"

@@ -36,6 +36,7 @@ def render(results: Results, out: Console) -> None:
         _tenants(facts),
         _sizes(facts),
         _causes(facts),
+        _failures(facts),
         _objectives(facts),
         _left_out(facts),
     ):
@@ -148,6 +149,12 @@ def _causes(facts: Facts) -> Table | None:
         if share > 0.0
     ]
     return grid("Causes of waiting", ("cause", "share", "job h"), rows)
+
+
+def _failures(facts: Facts) -> Table | None:
+    """What failed, how often, and what that did."""
+    columns = ("component", "failures", "nodes", "mean time away", "jobs hit")
+    return grid("What failed", columns, facts.failures) if facts.failures else None
 
 
 def _objectives(facts: Facts) -> Table | None:

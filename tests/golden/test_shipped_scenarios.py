@@ -36,12 +36,13 @@ SHORT = {
     "own_device": (),
     "gpt3_175b": (),
     "llama3_405b": (),
+    "llama3_failures": (),
     "fine_tuning_shop": (),
     "trace_replay": ("fleet.pools.0.nodes=6",),
 }
 """What makes each scenario short enough for a test. The traces are those of `small_log`."""
 TOLERANCE = 1e-6
-ONE_JOB = ("gpt3_175b", "llama3_405b")
+ONE_JOB = ("gpt3_175b", "llama3_405b", "llama3_failures")
 """Scenarios that ask how long one training takes."""
 
 

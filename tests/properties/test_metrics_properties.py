@@ -43,7 +43,7 @@ def play(jobs: dict[str, Any], node_count: int) -> Log:
         free_s, node = heapq.heappop(free)
         start_s = max(submit_s, free_s)
         end_s = start_s + duration_s
-        log.runs.append((job, start_s, end_s, DONE, duration_s, 0.0, 0.0, ((node, gpus),)))
+        log.runs.append((job, start_s, end_s, DONE, duration_s, 0.0, 0.0, ((node, gpus),), 0.0, 0.0))
         if start_s > submit_s:
             split = np.random.default_rng(job).dirichlet(np.ones(len(CAUSES))) * (start_s - submit_s)
             split[-1] = start_s - submit_s - split[:-1].sum()

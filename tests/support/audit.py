@@ -112,9 +112,10 @@ class Audit:
         """Every stay is work, loss and loading; the work of a job that is done is its duration."""
         kept_s = 0.0
         for run in self.runs[job]:
-            _, start_s, end_s, outcome, work_s, lost_s, restart_s, _ = run
-            assert min(work_s, lost_s, restart_s) >= -1e-9
-            assert work_s + lost_s + restart_s == pytest.approx(end_s - start_s, rel=1e-9, abs=1e-6)
+            _, start_s, end_s, outcome, work_s, lost_s, restart_s, _, checkpoint_s, stalled_s = run
+            uses_s = (work_s, lost_s, restart_s, checkpoint_s, stalled_s)
+            assert min(uses_s) >= -1e-9
+            assert sum(uses_s) == pytest.approx(end_s - start_s, rel=1e-9, abs=1e-6)
             if outcome == Outcome.PREEMPTED:
                 assert end_s > start_s
             kept_s += work_s

@@ -32,6 +32,8 @@ def scenario(
     pools: Sequence[Mapping[str, Any]],
     tenants: Sequence[Mapping[str, Any]] = (),
     horizon: float | None = None,
+    failures: Mapping[str, Any] | None = None,
+    checkpoints: Sequence[Mapping[str, Any]] = (),
     **scheduler: Any,
 ) -> Scenario:
     """A scenario with these pools and this scheduler. Its workload is not read: jobs are handed to it."""
@@ -42,14 +44,16 @@ def scenario(
             "fleet": {"pools": [{**pool} for pool in pools]},
             "tenants": [{**tenant} for tenant in tenants],
             "scheduler": scheduler,
+            "failures": failures,
+            "checkpoints": checkpoints,
             "workloads": [{"kind": "trace", "path": "jobs.csv"}],
         }
     )
 
 
-def play(table: pl.DataFrame, *pools: Mapping[str, Any], **told: Any) -> Log:
+def play(table: pl.DataFrame, *pools: Mapping[str, Any], seed: int = 0, **told: Any) -> Log:
     """The log of these jobs on these pools; see `scenario` for what else may be told."""
-    return staging.simulate(scenario(pools, **told), table)
+    return staging.simulate(scenario(pools, **told), table, seed=seed)
 
 
 def spans(log: Log) -> dict[int, tuple[float, float, int]]:

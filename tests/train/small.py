@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import torch
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra train")
 
 from train import distil, loop, sources
 from train import training as trainings

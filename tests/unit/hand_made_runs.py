@@ -14,7 +14,7 @@ from sim.scenario import Scenario
 from sim.tables import NODES
 from sim.workloads import WorkloadJobs
 
-DONE, PREEMPTED, TIMED_OUT, CENSORED = (int(outcome) for outcome in Outcome)
+DONE, PREEMPTED, TIMED_OUT, CENSORED, FAILED = (int(outcome) for outcome in Outcome)
 
 
 def scenario(**changes: Any) -> Scenario:
@@ -55,7 +55,7 @@ def run(
     """One stay on the GPUs; all of it is kept work unless said otherwise."""
     lost_s, restart_s = facts.get("lost_s", 0.0), facts.get("restart_s", 0.0)
     work_s = end_s - start_s - lost_s - restart_s
-    return (job, start_s, end_s, facts.get("outcome", DONE), work_s, lost_s, restart_s, placement)
+    return (job, start_s, end_s, facts.get("outcome", DONE), work_s, lost_s, restart_s, placement, 0.0, 0.0)
 
 
 def wait(job: int, from_s: float, to_s: float, *causes_s: float, still_queued: int = 0) -> tuple[Any, ...]:

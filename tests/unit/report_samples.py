@@ -132,7 +132,9 @@ class Schedule:
         heapq.heappush(self.events, (end_s, 0, row))
         outcome = Outcome.DONE if end_s <= self.log.end_s else Outcome.CENSORED
         end_s = min(end_s, self.log.end_s)
-        self.log.runs.append((row, self.now_s, end_s, outcome, end_s - self.now_s, 0.0, 0.0, tuple(places)))
+        self.log.runs.append(
+            (row, self.now_s, end_s, outcome, end_s - self.now_s, 0.0, 0.0, tuple(places), 0.0, 0.0)
+        )
 
     def leave_queue(self, row: int, *, still_queued: bool) -> None:
         if self.now_s > self.submit_s[row]:
@@ -216,9 +218,9 @@ def two_jobs_and_a_preemption() -> Results:
     whole = ((0, 8),)
     log = Log(
         runs=[
-            (0, 0.0, HOUR, Outcome.PREEMPTED, HOUR - 600.0, 600.0, 0.0, whole),
-            (1, HOUR, 1.5 * HOUR, Outcome.TIMED_OUT, 0.5 * HOUR, 0.0, 0.0, whole),
-            (0, 1.5 * HOUR, 3 * HOUR, Outcome.CENSORED, 1.5 * HOUR - 60.0, 0.0, 60.0, whole),
+            (0, 0.0, HOUR, Outcome.PREEMPTED, HOUR - 600.0, 600.0, 0.0, whole, 0.0, 0.0),
+            (1, HOUR, 1.5 * HOUR, Outcome.TIMED_OUT, 0.5 * HOUR, 0.0, 0.0, whole, 0.0, 0.0),
+            (0, 1.5 * HOUR, 3 * HOUR, Outcome.CENSORED, 1.5 * HOUR - 60.0, 0.0, 60.0, whole, 0.0, 0.0),
         ],
         waits=[(0, HOUR, 1.5 * HOUR, 0.0, 0.0, 0.0, 0.0, 0.5 * HOUR, 0)],
         moved_reservations=[(HOUR, 1, HOUR, 1.5 * HOUR, 0)],

@@ -136,7 +136,7 @@ def test_what_preemption_and_time_limits_cost_is_told() -> None:
         "77 % went into work that was kept."
     )
     assert said[3:-1] == [
-        "All of the waiting was because the job had been preempted and had to queue again.",
+        "All of the waiting was because the job had lost its GPUs and had to queue again.",
         "No GPU time stood idle.",
         (
             "On top of that, 1.33 GPU h of work was lost to preemption, 4 GPU h was spent on jobs that were "

@@ -132,7 +132,7 @@ def test_a_preempted_job_is_explained_with_its_stays_on_the_gpus() -> None:
     made = explain.explain(two_jobs_and_a_preemption(), "job-0")
     assert explain.sentences(made) == [
         "Job job-0 of vision asked for 8 GPUs at 0 s and waited 30 min.",
-        "30 min of that (100 %): requeued after a preemption.",
+        "30 min of that (100 %): requeued after a preemption or a failure.",
         (
             "Of the 8 GPUs of the fleet, 0 were free when it joined the queue, 0 on average until it left, "
             "and 0 at most; it needed 8."

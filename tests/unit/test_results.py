@@ -176,7 +176,7 @@ def test_a_metric_that_does_not_exist_is_not_none() -> None:
         ),
         ({"runs": [run(0, 0.0, 90.0, ((0, 4), (1, 4))), *plain_log().runs[1:]]}, "work of done jobs: 90.0"),
         (
-            {"runs": [*plain_log().runs[:2], (1, 100.0, 150.0, 0, 50.0, 9.0, 0.0, ((0, 4),))]},
+            {"runs": [*plain_log().runs[:2], (1, 100.0, 150.0, 0, 50.0, 9.0, 0.0, ((0, 4),), 0.0, 0.0)]},
             "uses of a stay: 59",
         ),
         ({"runs": plain_log().runs[:2]}, "lives of jobs"),
@@ -195,7 +195,7 @@ def test_sums_of_late_times_may_be_off_by_their_rounding() -> None:
     """A hundred preemptions at clock readings of a year, each rounded to the clock's last bit."""
     times = 3e7 + np.cumsum(np.full(101, 0.1))
     runs = [run(0, a, b, ((0, 1),), outcome=PREEMPTED) for a, b in pairwise(times.tolist())]
-    runs.append((0, float(times[-1]), float(times[-1]) + 0.1, 0, 0.1, 0.0, 0.0, ((0, 1),)))
+    runs.append((0, float(times[-1]), float(times[-1]) + 0.1, 0, 0.1, 0.0, 0.0, ((0, 1),), 0.0, 0.0))
     found = results(Log(runs=runs, end_s=runs[-1][2]), submit_s=[times[0]], duration_s=[10.1], gpus=[1])
     assert found.metric("preemptions") == 100.0
 
