@@ -12,14 +12,15 @@ from sim.checkpoints import CheckpointRule
 from sim.document import Location, dotted
 from sim.errors import hint
 from sim.failures import Failures
-from sim.fleet import Fleet, Tenant
+from sim.fleet import Fleet, Tenant, card_of
+from sim.network import Network, Store, TrafficRule
 from sim.objectives import Objective
 from sim.scheduler import SchedulerSpec
 from sim.workloads import MOST_JOBS, Workload
 
 CHECKED = (
-    "horizon", "warm_up", "fleet", "tenants", "scheduler", "workloads", "checkpoints", "failures",
-    "objectives",
+    "horizon", "warm_up", "fleet", "tenants", "scheduler", "workloads", "network", "stores", "traffic",
+    "checkpoints", "failures", "objectives",
 )  # fmt: skip
 """The parts of a scenario that must agree."""
 
@@ -34,6 +35,9 @@ class Draft:
     tenants: tuple[Tenant, ...] | None = None
     scheduler: SchedulerSpec | None = None
     workloads: tuple[Workload, ...] | None = None
+    network: Network | None = None
+    stores: tuple[Store, ...] | None = None
+    traffic: tuple[TrafficRule, ...] | None = None
     checkpoints: tuple[CheckpointRule, ...] | None = None
     failures: Failures | None = None
     objectives: tuple[Objective, ...] | None = None
@@ -51,12 +55,61 @@ def disagreements(draft: Draft) -> Iterator[tuple[Location, str]]:
     yield from _promises_know_no_quotas(draft)
     yield from _promises_know_no_failures(draft)
     yield from _checkpoints_have_an_interval(draft)
+    yield from _stores_are_there(draft)
+    yield from _traffic_has_a_network(draft)
+    yield from _promises_know_no_sharing(draft)
 
 
 def _promises_know_no_failures(draft: Draft) -> Iterator[tuple[Location, str]]:
     if draft.failures is not None and draft.scheduler is not None and draft.scheduler.blocking.reserves:
         kind = draft.scheduler.blocking.kind
         message = f'"{kind}" promises start times, which failures would break; use "strict" or "greedy"'
+        yield ("scheduler", "blocking"), message
+
+
+def _stores_are_there(draft: Draft) -> Iterator[tuple[Location, str]]:
+    """Stores have names of their own, and those that rules name exist."""
+    if "stores" in draft.unsound:
+        return
+    names = [store.name for store in draft.stores or ()]
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            yield ("stores", position, "name"), f'"{name}" is the name of another store too'
+    wanted = [("traffic", place, rule.store) for place, rule in enumerate(draft.traffic or ())]
+    wanted += [("checkpoints", place, rule.store) for place, rule in enumerate(draft.checkpoints or ())]
+    for rules, position, store in wanted:
+        if store is not None and store not in names:
+            told = hint(store, names) if names else "the scenario has no stores"
+            yield (rules, position, "store"), f'"{store}" is not a store; {told}'
+
+
+def _traffic_has_a_network(draft: Draft) -> Iterator[tuple[Location, str]]:
+    """Where something is sent there is a network, and it is known what the cards of each node carry."""
+    if draft.network is None:
+        for position, rule in enumerate(draft.traffic or ()):
+            if rule.sends > 0 and "network" not in draft.unsound:
+                yield ("traffic", position, "sends"), "needs a network: say network: {card: 400 Gbit/s}"
+        return
+    pools = draft.fleet.pools if draft.fleet is not None else ()
+    unknown = next((pool for pool in pools if card_of(pool) is None), None)
+    if draft.network.card is None and unknown is not None:
+        whose = unknown.node or unknown.name
+        yield ("network",), f"needs card: the catalog does not know the network cards of {whose}"
+
+
+def _promises_know_no_sharing(draft: Draft) -> Iterator[tuple[Location, str]]:
+    """How long jobs run that share bandwidth is not known before: nobody can promise starts after them."""
+    shares = bool(draft.traffic) or any(rule.store is not None for rule in draft.checkpoints or ())
+    if not shares or draft.scheduler is None:
+        return
+    if draft.scheduler.estimates.on_overrun == "kill":
+        message = '"kill" has no meaning where jobs share network or stores: how long they run is not known'
+        yield ("scheduler", "estimates", "on_overrun"), message
+    if draft.scheduler.blocking.reserves:
+        kind = draft.scheduler.blocking.kind
+        message = (
+            f'"{kind}" promises start times, which a shared network would break; use "strict" or "greedy"'
+        )
         yield ("scheduler", "blocking"), message
 
 

@@ -140,6 +140,9 @@ class CheckpointRule(Part):
     write: PositiveSeconds | None = Field(None, description="time to write one")
     size: Bytes | None = Field(None, description="bytes of one, of the whole job")
     bandwidth: BytesPerSecond | None = Field(None, description="at which all its GPUs together write it")
+    store: Name | None = Field(
+        None, description="the store it is written to and loaded from, sharing its bandwidth and the network"
+    )
     snapshot: Seconds | None = Field(
         None,
         description="write in the background and stop only this long; left out, the job stops to write",
@@ -149,10 +152,11 @@ class CheckpointRule(Part):
 
     @model_validator(mode="after")
     def _has_a_cost(self) -> Self:
-        stated = self.write is not None
-        computed = self.size is not None and self.bandwidth is not None
-        if stated == computed or (stated and (self.size is not None or self.bandwidth is not None)):
-            raise ValueError("give either write, or size and bandwidth")
+        given = tuple(value is not None for value in (self.write, self.size, self.bandwidth, self.store))
+        if given not in ((True, False, False, False), (False, True, True, False), (False, True, False, True)):
+            raise ValueError("give either write, or size and bandwidth, or size and store")
+        if self.store is not None and self.restore is not None:
+            raise ValueError("restore follows from size and store; leave it out")
         if self.bandwidth is not None and self.bandwidth <= 0:
             raise ValueError("bandwidth must be more than 0")
         if self.every is not None and self.snapshot is not None and self.write_s > self.every:
@@ -164,18 +168,25 @@ class CheckpointRule(Part):
 
     @property
     def write_s(self) -> float:
-        """Seconds to write one checkpoint."""
+        """Seconds to write one checkpoint; 0 where a store decides."""
+        return self.write_at_s(None)
+
+    def write_at_s(self, store_rate: float | None) -> float:
+        """The same with the store to itself, at so many bytes a second."""
         if self.write is not None:
             return self.write
-        return (self.size or 0.0) / (self.bandwidth or math.inf)
+        return (self.size or 0.0) / (self.bandwidth or store_rate or math.inf)
 
     def fits(self, tenant: str, gpus: int) -> bool:
         """Whether the rule is for such a job."""
         return gpus >= self.gpus_from and self.tenant in (None, tenant)
 
-    def saving(self, mean_time_between_failures_s: float) -> Saving:
-        """How a job saves that fails so often; PlanError where the optimum is asked for and nothing fails."""
-        written_s = self.write_s
+    def saving(self, mean_time_between_failures_s: float, store_rate: float | None = None) -> Saving:
+        """How a job saves that fails so often, with a store to itself at so many bytes a second.
+
+        PlanError where the optimum is asked for and nothing fails, and where there is no progress in sight.
+        """
+        written_s = self.write_at_s(store_rate)
         stop_s = written_s if self.snapshot is None else self.snapshot
         restore_s = (written_s if self.restore is None else self.restore) + self.restart
         if self.every is not None:
@@ -207,11 +218,6 @@ def efficiency_is_nothing(every_s: float, cost_s: float, restore_s: float, mtbf_
     return exponent > 50 or efficiency(every_s, cost_s, restore_s, mtbf_s) < 1e-3  # noqa: PLR2004 - said above
 
 
-def saving_of(
-    rules: Sequence[CheckpointRule], tenant: str, gpus: int, mean_time_between_failures_s: float
-) -> Saving | None:
-    """How such a job saves by the first rule that fits; None where none does."""
-    for rule in rules:
-        if rule.fits(tenant, gpus):
-            return rule.saving(mean_time_between_failures_s)
-    return None
+def rule_of(rules: Sequence[CheckpointRule], tenant: str, gpus: int) -> CheckpointRule | None:
+    """The first rule that fits such a job; None where none does."""
+    return next((rule for rule in rules if rule.fits(tenant, gpus)), None)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sim.checkpoints import Saving
+    from sim.courses import Courses, Demand
     from sim.outages import Outages
     from sim.partition import Shape
     from sim.scheduler import Desk
@@ -109,6 +110,8 @@ class Venue:
     refusal: str = ""
     saving: Saving | None = None
     """How its jobs save their work."""
+    demand: Demand | None = None
+    """What its jobs ask of network and stores, where they share any."""
 
 
 @dataclass(slots=True)
@@ -129,6 +132,8 @@ class Simulation:
     clock: Clock = field(default_factory=Clock)
     outages: Outages | None = None
     """What fails under the jobs."""
+    courses: Courses | None = None
+    """Runs of jobs that share network and stores."""
     _next: int = 0
     _touched: dict[Desk, None] = field(default_factory=dict)
     _report_at: int = 0
@@ -166,6 +171,8 @@ class Simulation:
                     if desk.settle(now_s):
                         self._carry_out(desk)
                 touched.clear()
+            if self.courses is not None:
+                self.courses.arm(now_s)
         while queue and queue[0][0] == horizon_s:
             self._happen(horizon_s)
 
@@ -209,6 +216,23 @@ class Simulation:
         """A desk has to decide at this moment."""
         self._touched[desk] = None
 
+    def running(self) -> Iterator[Job]:
+        """Jobs that hold GPUs, in no particular order."""
+        yield from self.clock.running()
+        if self.courses is not None:
+            yield from (job for job in self.courses.running if job.serial == VOID)
+
+    def pause(self, job: Job, now_s: float) -> None:
+        """A running job goes on no more, though it holds its GPUs."""
+        if self.courses is not None:
+            self.courses.pause(job, now_s)
+
+    def end(self, job: Job, now_s: float) -> None:
+        """A job that has a course has done all its work."""
+        desk = self.venues[self.codes[job.index]].desk
+        if desk.finish(job, now_s, DONE):
+            self._touched[desk] = None
+
     @property
     def all_came(self) -> bool:
         """Whether no job is to come."""
@@ -220,7 +244,7 @@ class Simulation:
         return (
             self.all_came
             and all(venue.desk.idle for venue in self.venues)
-            and next(self.clock.running(), None) is None
+            and next(self.running(), None) is None
         )
 
     def _arrive(self, now_s: float) -> float:
@@ -259,21 +283,41 @@ class Simulation:
                 job.was = None
             partition.displaced.clear()
         if partition.begun:
-            kill, sinks, set_alarm = self.kill_at_estimate, desk.sinks, clock.set_alarm
-            for job in partition.begun:
-                run_s = job.work_left_s
-                if kill and run_s > job.remaining_s:
-                    run_s = job.remaining_s
-                if job.saving is not None:
-                    run_s = job.saving.run_s(run_s)
-                set_alarm(job, ENDS, job.started_s + job.restart_s + run_s)
-                if sinks:
-                    self._watch_rank(desk, job)
+            self._set_clock_for_ends(desk)
             partition.begun.clear()
         if partition.impatient:
             for job in partition.impatient:
                 clock.set_alarm(job, GIVES_UP, job.queued_s + partition.patience_s)
             partition.impatient.clear()
+
+    def _set_clock_for_ends(self, desk: Desk) -> None:
+        """Ring when those who have started are through, if nothing happens to them."""
+        kill, sinks, set_alarm, courses = (
+            self.kill_at_estimate,
+            desk.sinks,
+            self.clock.set_alarm,
+            self.courses,
+        )
+        for job in desk.partition.begun:
+            if courses is not None and self._set_out(job):
+                continue
+            run_s = job.work_left_s
+            if kill and run_s > job.remaining_s:
+                run_s = job.remaining_s
+            if job.saving is not None:
+                run_s = job.saving.run_s(run_s)
+            set_alarm(job, ENDS, job.started_s + job.restart_s + run_s)
+            if sinks:
+                self._watch_rank(desk, job)
+
+    def _set_out(self, job: Job) -> bool:
+        """Begin the course of a job that shares network and stores; returns whether it is one."""
+        demand = self.venues[self.codes[job.index]].demand
+        if demand is None or self.courses is None:
+            return False
+        job.serial = VOID
+        self.courses.begin(job, demand, job.started_s)
+        return True
 
     def _watch_rank(self, desk: Desk, job: Job) -> None:
         at_s = job.started_s + desk.partition.order.changes_after_s(job)
@@ -287,10 +331,12 @@ class Simulation:
         log = self.log
         last_s = max(map(itemgetter(2), log.runs), default=0.0)
         end_s = log.end_s = last_s if horizon_s is None else horizon_s
-        for job in sorted(self.clock.running(), key=attrgetter("index")):
+        for job in sorted(self.running(), key=attrgetter("index")):
             self.venues[self.codes[job.index]].desk.partition.stop(job, end_s, Outcome.CENSORED)
         if self.outages is not None:
             self.outages.close(end_s)
+        if self.courses is not None:
+            log.links += self.courses.facts(end_s)
         for desk in dict.fromkeys(venue.desk for venue in self.venues):
             for job in sorted(desk.queue.jobs(), key=attrgetter("index")):
                 if job.marks is not None:

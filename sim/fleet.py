@@ -99,6 +99,11 @@ def _node_fields(name: object) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def card_of(pool: Pool) -> float | None:
+    """Bytes a second that the network cards of a node of the pool carry, by the catalog; None if unknown."""
+    return None if pool.node is None else catalog.node(pool.node).network
+
+
 class Fleet(Part):
     """All nodes, in pools of equal ones."""
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from sim.errors import PlanError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 
 Usages: TypeAlias = "tuple[tuple[int, float], ...]"
 """Resources by number, and units of each for a unit of the activity's rate."""
@@ -80,6 +80,10 @@ class _Bundle:
         self.queue: list[tuple[float, int, int, Activity]] = []
         """Members by what they must have been served, some of which may be gone."""
 
+    def activities(self) -> Iterator[Activity]:
+        """Its members that end at some time."""
+        return (entry[3] for entry in self.queue if entry[3].bundle is self)
+
     def serve(self, now_s: float) -> None:
         """Its members go on at their rate up to now."""
         if now_s > self.at_s:
@@ -118,6 +122,10 @@ class Fluid:
         self._sequence = count()
         self._versions = count(1)
         self._now_s = 0.0
+        self.on_change: Callable[[Iterator[Activity], float, float], None] | None = None
+        """Told, before rates change, which activities went at which rate until now."""
+        self.on_solved: Callable[[Iterator[Activity]], None] | None = None
+        """Told, after rates were solved, of which activities."""
         self.solved = 0
         """Bundles whose rates were computed so far: what solving has cost."""
 
@@ -204,6 +212,14 @@ class Fluid:
         self._go_on(now_s)
         bundle.serve(now_s)
         return max(activity.target - bundle.served, 0.0)
+
+    def binding(self, usages: Iterable[int]) -> int | None:
+        """Of some resources the one that is used up at the lowest level; None if none is.
+
+        As it was when rates were last solved.
+        """
+        full = [resource for resource in usages if self._level[resource] < math.inf]
+        return min(full, key=lambda resource: (self._level[resource], resource)) if full else None
 
     def used(self, resource: int) -> float:
         """Units a second of a resource that are in use from now on."""
@@ -361,16 +377,25 @@ class Fluid:
         for bundle in changed:
             filling.join(bundle)
         filling.run()
+        self._assign(filling, changed)
+
+    def _assign(self, filling: _Filling, changed: dict[_Bundle, None]) -> None:
+        """Bundles go at their new rates from now on."""
         now_s = self._now_s
         self.solved += len(filling.rates)
         for bundle, rate in filling.rates.items():
             if rate != bundle.rate or bundle in changed:
+                if self.on_change is not None:
+                    self.on_change(bundle.activities(), bundle.rate, now_s)
                 bundle.serve(now_s)
                 bundle.rate = rate
                 bundle.drawn = rate * bundle.members
                 self._foresee(bundle)
         for resource in filling.room:
             self._recount(resource)
+        if self.on_solved is not None:
+            for bundle in filling.rates:
+                self.on_solved(bundle.activities())
 
     def _recount(self, resource: int) -> None:
         """What is used of a resource from now on, and how fast the fastest of its users goes."""

@@ -46,8 +46,8 @@ RUN_COLUMNS = (
 )
 """One stay on the GPUs. `job` is the row of the arrivals table. The stay splits exactly into work that was
 kept (`work_s`), work thrown away (`lost_s`), time spent loading the saved state (`restart_s`), time in which
-the job stopped to write checkpoints (`checkpoint_s`) and time in which it hung, as something had failed that
-nobody had noticed yet (`stalled_s`)."""
+the job stopped to write checkpoints (`checkpoint_s`) and time in which it waited for network or stores, or
+hung, as something had failed that nobody had noticed yet (`stalled_s`)."""
 
 OutageFact: TypeAlias = tuple[int, float, float, str, int]
 OUTAGE_COLUMNS = ("node", "from_s", "to_s", "component", "jobs_hit")
@@ -91,6 +91,8 @@ class Log:
     """(job, reason) for every job that was refused at submission because it could never start."""
     moved_reservations: list[MovedReservation] = field(default_factory=list)
     outages: list[OutageFact] = field(default_factory=list)
+    links: list[tuple[str, float, float, float]] = field(default_factory=list)
+    """(name, bytes a second, bytes carried, GPU-seconds lost on it) of what jobs shared."""
     end_s: float = 0.0
     """When the simulation ended."""
 

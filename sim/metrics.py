@@ -76,7 +76,9 @@ UNITS: Mapping[str, str] = MappingProxyType(
     )
     | {"gpu_h": "GPU h", "makespan_s": "s", "preemptions": "1", "moved_reservations": "1"}
     | dict.fromkeys(("failures", "interruptions"), "1")
-    | dict.fromkeys(("lost_failure_gpu_h", "checkpoint_gpu_h", "stalled_gpu_h", "down_gpu_h"), "GPU h")
+    | dict.fromkeys(
+        ("lost_failure_gpu_h", "checkpoint_gpu_h", "stalled_gpu_h", "contention_gpu_h", "down_gpu_h"), "GPU h"
+    )
     | dict.fromkeys(("availability", "effective_time"), "fraction")
 )
 """Every metric with its unit. Times are in seconds, GPU time in GPU hours."""
@@ -138,7 +140,8 @@ class Stays:
     """Columns of stays on the GPUs.
 
     First state is loaded, then comes kept work, then the time for checkpoints, all at once for simplicity,
-    then work that is lost, and at last hanging.
+    then work
+    that is lost, and at last waiting for network and stores, and hanging.
     """
 
     start_s: Floats
@@ -149,7 +152,7 @@ class Stays:
     checkpoint_s: Floats
     """Time in which the job stopped to write checkpoints."""
     stalled_s: Floats
-    """Time at the end in which the job hung, until a failure was noticed."""
+    """Time in which it waited for network or stores, or hung until a failure was noticed."""
     gpus: Integers
     killed: NDArray[np.bool_]
     """Stays of jobs that were killed at their time limit, so that all of their work came to nothing."""

@@ -36,9 +36,6 @@ class Clock(Protocol):
     def set_alarm(self, job: Job, what: int, time_s: float) -> None:
         """Ring for a job, and for nothing else of it."""
 
-    def running(self) -> Iterator[Job]:
-        """Jobs that hold GPUs."""
-
 
 class World(Protocol):
     """What outages need of the simulation."""
@@ -61,6 +58,12 @@ class World(Protocol):
 
     def touch(self, desk: Desk) -> None:
         """A desk has to decide at this moment."""
+
+    def running(self) -> Iterator[Job]:
+        """Jobs that hold GPUs."""
+
+    def pause(self, job: Job, now_s: float) -> None:
+        """A running job goes on no more, though it holds its GPUs."""
 
 
 @dataclass(slots=True)
@@ -129,7 +132,7 @@ class Outages:
     @property
     def _is_stuck(self) -> bool:
         """Whether those who wait could only run on nodes that never come back."""
-        return not self.returning and self.world.all_came and next(self.world.clock.running(), None) is None
+        return not self.returning and self.world.all_came and next(self.world.running(), None) is None
 
     def _fail(self, failure: Failure, nodes: Sequence[int], now_s: float) -> None:
         hit = self._hang(nodes, now_s)
@@ -164,7 +167,7 @@ class Outages:
         """Jobs on some nodes do no more work until it is noticed that something failed."""
         wanted = set(nodes)
         hit = []
-        for job in sorted(self.world.clock.running(), key=_by_index):
+        for job in sorted(self.world.running(), key=_by_index):
             site = job.site
             if site is None or wanted.isdisjoint(node for node, _ in site[2]):
                 continue
@@ -172,6 +175,7 @@ class Outages:
             if job not in desk.partition.struck:
                 hit.append(job)
                 desk.partition.hang(job, now_s)
+                self.world.pause(job, now_s)
                 at_s = now_s if planned else now_s + self.spec.detection
                 self.world.clock.set_alarm(job, self.is_noticed, at_s)
         return hit

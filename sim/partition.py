@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from sim.cluster import Gang, Placement, Pool, parts_of
 from sim.line import Line
@@ -130,6 +130,15 @@ def earliest_end_first(job: Job, now_s: float) -> tuple[float, ...]:
     return (job.expected_end_s, job.index)
 
 
+class Courses(Protocol):
+    """What a partition needs of runs whose worth it cannot tell from their length."""
+
+    def close(
+        self, job: Job, now_s: float, outcome: Outcome
+    ) -> tuple[float, float, float, float, float] | None:
+        """What a stay was worth that ends now; None for a job that has no such run."""
+
+
 class Partition:
     """The pools of one virtual cluster with everybody who runs or waits there.
 
@@ -141,6 +150,8 @@ class Partition:
     """Whether a job has ended at another time than expected since a promise was last made."""
     overran: Job | None = None
     """The last job that ended later than expected."""
+    courses: Courses | None = None
+    """Runs of jobs that share network and stores, where there are any."""
     plain = True
     """Whether nothing fails and no job has checkpoints of its own."""
     _crooked = 0
@@ -370,6 +381,9 @@ class Partition:
     def _worth(self, job: Job, now_s: float, outcome: Outcome) -> tuple[float, float, float, float, float]:
         """A stay that ends now, in seconds of work kept, of work lost, of loading, of writing, of hanging."""
         struck_s = self.struck.pop(job, now_s)
+        worth = None if self.courses is None else self.courses.close(job, now_s, outcome)
+        if worth is not None:
+            return worth
         stalled_s = now_s - struck_s
         elapsed_s = struck_s - job.started_s
         loading_s = min(elapsed_s, job.restart_s)

@@ -65,7 +65,8 @@ def from_log(
     found = tables.facts(arrivals.jobs, log)
     steps = tables.steps(found)
     made = tables.build(arrivals.jobs, found, steps, nodes, _virtual_clusters(scenario, arrivals.jobs, nodes))
-    if scenario.failures is not None or scenario.checkpoints:
+    if _is_physical(scenario):
+        made["links"] = tables.links(log)
         made["outages"] = tables.outages(log, nodes["node"])
     _check_gpu_time(found, steps)
     rows = _metric_rows(scenario, made, found, steps, log)
@@ -163,7 +164,7 @@ def _metric_rows(
         ),
         "moved_reservations": float(sum(moved[0] >= window.from_s for moved in log.moved_reservations)),
     }
-    if scenario.failures is not None or scenario.checkpoints:
+    if _is_physical(scenario):
         away = made["outages"]
         columns = {name: away[name].to_numpy() for name in ("from_s", "to_s")} | {
             "node": away["node"]
@@ -172,6 +173,7 @@ def _metric_rows(
             "planned": (away["component"] == MAINTENANCE).to_numpy(),
         }
         whole |= metrics.of_failures(found.stays, columns, window, node_gpus)
+        whole["contention_gpu_h"] = float(made["links"]["lost_gpu_h"].sum())
         whole["effective_time"] = metrics.effective_time(found.stays, found.stay_job, window)
     rows = _rows(whole, None, None)
     for code, numbers in metrics.by_group(counted, codes):
@@ -180,6 +182,11 @@ def _metric_rows(
     for code, numbers in metrics.by_group(counted, metrics.size_class(counted.gpus)):
         rows += _rows(numbers, None, sizes[code])
     return rows
+
+
+def _is_physical(scenario: Scenario) -> bool:
+    """Whether more than the scheduler decides how long jobs hold their GPUs."""
+    return scenario.failures is not None or bool(scenario.checkpoints or scenario.traffic)
 
 
 def _rows(numbers: Numbers, tenant: str | None, size_class: str | None) -> list[Row]:

@@ -21,6 +21,7 @@ from sim.document import Document, dotted
 from sim.errors import Fault, ScenarioError
 from sim.failures import Failures
 from sim.fleet import Fleet, Pool, Tenant
+from sim.network import Network, Store, TrafficRule
 from sim.objectives import Objective
 from sim.parts import FROM_TEXT, Name, Part, PositiveSeconds, Seconds
 from sim.placement import PLACEMENT
@@ -68,6 +69,11 @@ class Scenario(Part):
     tenants: tuple[Tenant, ...] = Field((), description="who shares the fleet, with weights and quotas")
     scheduler: SchedulerSpec = Field(description="who runs next, where, and on whose GPUs")
     workloads: tuple[Workload, ...] = Field(min_length=1, description="the jobs that will be submitted")
+    network: Network | None = Field(None, description="how nodes reach one another and the stores")
+    stores: tuple[Store, ...] = Field((), description="file systems and object stores that jobs share")
+    traffic: tuple[TrafficRule, ...] = Field(
+        (), description="what jobs send and read while they work; the first that fits a job counts"
+    )
     checkpoints: tuple[CheckpointRule, ...] = Field(
         (), description="which jobs save their work, how often and at what cost; the first that fits counts"
     )

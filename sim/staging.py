@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from sim.checkpoints import saving_of
+from sim.checkpoints import rule_of
 from sim.cluster import Pool
+from sim.courses import Courses, Demand
 from sim.engine import IS_NOTICED, Simulation, Venue
 from sim.errors import PlanError
 from sim.failures import FailureTimes, RepairShop
 from sim.failures.times import Hall
+from sim.fleet import card_of
+from sim.flows import Fluid
 from sim.log import Log
+from sim.network import Fabric
 from sim.outages import Outages
 from sim.partition import Request
 from sim.scheduler import Desk, EstimateSpec, desk
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sim import fleet
-    from sim.checkpoints import Saving
+    from sim.checkpoints import CheckpointRule, Saving
     from sim.partition import Shape
     from sim.scenario import Scenario
 
@@ -65,8 +69,9 @@ def prepare(
     desks = _Desks(scenario, log)
     spec = scenario.scheduler.estimates
     outages = None if scenario.failures is None else _outages(scenario, desks, seed, folder)
-    return Simulation(
-        venues=[desks.venue(row) for row in requests.iter_rows(named=True)],
+    venues = [desks.venue(row) for row in requests.iter_rows(named=True)]
+    simulation = Simulation(
+        venues=venues,
         codes=codes.to_list(),
         submits_s=jobs["submit_s"].to_list(),
         durations_s=jobs["duration_s"].to_list(),
@@ -76,6 +81,11 @@ def prepare(
         kill_at_estimate=spec.on_overrun == "kill",
         outages=outages,
     )
+    if any(venue.demand is not None for venue in venues):
+        simulation.courses = Courses(_fabric(scenario), simulation.clock, simulation.end)
+        for each in desks.desks.values():
+            each.partition.courses = simulation.courses
+    return simulation
 
 
 def estimates_s(jobs: pl.DataFrame, spec: EstimateSpec) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -130,7 +140,7 @@ class _Desks:
             )
             for name, members in pools.items()
         }
-        if self.scenario.checkpoints or self.scenario.failures is not None:
+        if self.scenario.checkpoints or self.scenario.failures is not None or self.scenario.traffic:
             for each in self.desks.values():
                 each.partition.swaps = each.partition.plain = False  # a swap knows no checkpoints
 
@@ -157,13 +167,19 @@ class _Desks:
             return Venue(home, account, None, _refusal(request, home))
         if request.gpus > account.limit_gpus:
             return Venue(home, account, None, f"asks for more GPUs than tenant {tenant} may ever hold")
-        return Venue(home, account, shape, saving=self._saving(tenant, request.gpus, shape))
+        rule = rule_of(self.scenario.checkpoints, tenant, request.gpus)
+        saving = None if rule is None else self._saving(rule, request.gpus, shape)
+        return Venue(home, account, shape, saving=saving, demand=self._demand(tenant, request.gpus, rule))
 
-    def _saving(self, tenant: str, gpus: int, shape: Shape) -> Saving | None:
-        """How such jobs save their work, by the first rule that fits them."""
-        rules = self.scenario.checkpoints
-        if not any(rule.fits(tenant, gpus) for rule in rules):
-            return None
+    def _demand(self, tenant: str, gpus: int, rule: CheckpointRule | None) -> Demand | None:
+        """What such jobs ask of network and stores; None where they share nothing."""
+        traffic = next((each for each in self.scenario.traffic if each.fits(tenant, gpus)), None)
+        if rule is None or rule.store is None:
+            return None if traffic is None else Demand(traffic)
+        return Demand(traffic, rule.size or 0.0, rule.store, rule.restart)
+
+    def _saving(self, rule: CheckpointRule, gpus: int, shape: Shape) -> Saving:
+        """How such jobs save their work."""
         pool = shape.options[0][0]
         nodes = math.ceil(gpus / pool.gpus_per_node)
         racks = math.ceil(nodes / (pool.nodes_per_rack or pool.nodes))
@@ -171,7 +187,29 @@ class _Desks:
         between_s = math.inf
         if failures is not None:
             between_s = failures.mean_time_between_s(nodes * pool.gpus_per_node, nodes, racks)
-        return saving_of(rules, tenant, gpus, between_s)
+        store = next((each for each in self.scenario.stores if each.name == rule.store), None)
+        rate = None if store is None else min(store.write, (store.per_node or math.inf) * nodes)
+        return rule.saving(between_s, rate)
+
+
+def _fabric(scenario: Scenario) -> Fabric:
+    """Network and stores as the user described them."""
+    leaf_of: list[int] = []
+    for pool in scenario.fleet.pools:
+        width = (scenario.network and scenario.network.nodes_per_leaf) or pool.nodes_per_rack
+        first = max(leaf_of, default=-1) + 1
+        leaf_of += [first + node // width for node in range(pool.nodes)]
+    fabric = Fabric(Fluid(), leaf_of)
+    if scenario.network is not None:
+        cards = [
+            scenario.network.card or card_of(pool) or 0.0
+            for pool in scenario.fleet.pools
+            for _ in range(pool.nodes)
+        ]
+        fabric.lay(nodes(scenario)["node"].to_list(), cards, scenario.network.oversubscription)
+    for store in scenario.stores:
+        fabric.open(store)
+    return fabric
 
 
 def _outages(scenario: Scenario, desks: _Desks, seed: int, folder: Path) -> Outages:

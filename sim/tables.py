@@ -280,6 +280,23 @@ def outages(log: Log, names: pl.Series) -> pl.DataFrame:
     )
 
 
+def links(log: Log) -> pl.DataFrame:
+    """What jobs shared: cards, leaves and stores, with what they carried and what jobs lost on them."""
+    names, rates, carried, lost_gpu_s = zip(*log.links, strict=True) if log.links else ((), (), (), ())
+    table = pl.DataFrame(
+        {
+            "name": pl.Series(names, dtype=pl.String),
+            "bytes_per_s": pl.Series(rates, dtype=pl.Float64),
+            "carried_bytes": pl.Series(carried, dtype=pl.Float64),
+            "lost_gpu_h": pl.Series(lost_gpu_s, dtype=pl.Float64) / metrics.GPU_H,
+        }
+    )
+    most = pl.col("bytes_per_s") * log.end_s
+    return table.with_columns(
+        utilisation=pl.when(most > 0).then(pl.col("carried_bytes") / most).otherwise(None)
+    )
+
+
 def _visit(stay_job: Integers) -> Integers:
     """The number of each stay of a job, from 0."""
     begins = (

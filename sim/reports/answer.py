@@ -35,7 +35,7 @@ _LOSSES = {
     "lost_preemption_gpu_h": "of work was lost to preemption",
     "lost_failure_gpu_h": "of work was lost to failures",
     "checkpoint_gpu_h": "went into checkpoints",
-    "stalled_gpu_h": "hung until a failure was noticed",
+    "stalled_gpu_h": "was spent waiting for network and stores or hanging until a failure was noticed",
     "lost_time_limit_gpu_h": "was spent on jobs that were stopped at their time limit",
     "restart_gpu_h": "went into restarts",
 }
@@ -67,6 +67,7 @@ def sentences(results: Results) -> list[str]:
         *_longest_waiters(facts),
         *_causes(facts),
         *_waste(facts),
+        *_contention(facts),
         *_failures(facts),
         *_unfinished(facts),
         *_rejections(facts),
@@ -259,6 +260,23 @@ def _waste(facts: Facts) -> list[str]:
         if facts.value(name) > 0.0
     ]
     return [f"{sentence}.", *([f"On top of that, {words.listed(lost)}."] if lost else [])]
+
+
+def _contention(facts: Facts) -> list[str]:
+    """What jobs lost by sharing network and stores, and on what most."""
+    lost = facts.value("contention_gpu_h")
+    worst = facts.links(1)
+    if not lost or not worst:
+        return []
+    name, _, used, hours = worst[0]
+    share = words.percent(hours / lost)
+    most = "All of that" if share == "100 %" else f"Most of that, {share},"
+    if hours < lost / 2:
+        most = f"The largest part of that, {share},"
+    return [
+        f"Jobs lost {words.gpu_hours(lost)} by waiting for network and stores.",
+        f"{most} was for {name}, which was in use {words.percent(used)} of what it can carry.",
+    ]
 
 
 def _failures(facts: Facts) -> list[str]:

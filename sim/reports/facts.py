@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from sim import words
+from sim import units, words
 from sim.log import CAUSES
 from sim.metrics import SIZE_CLASSES, size_class
 
@@ -78,6 +78,29 @@ class Facts:
         """A number of the summary; 0 where there is none, which is right for counts and sums only."""
         metric = self.metric(name, tenant=tenant, size_class=size_class)
         return 0.0 if metric is None else metric.value
+
+    def links(self, most: int) -> list[tuple[str, float, float, float]]:
+        """What jobs shared, with most lost on it first: name, bytes a second, use, GPU hours lost."""
+        table = self.tables.get("links")
+        if table is None:
+            return []
+        shown = table.filter((pl.col("lost_gpu_h") > 0) | (pl.col("carried_bytes") > 0)).sort(
+            ["lost_gpu_h", "utilisation", "name"], descending=[True, True, False]
+        )
+        rows = shown.head(most).select("name", "bytes_per_s", "utilisation", "lost_gpu_h").rows()
+        return [(name, rate, used or 0.0, lost) for name, rate, used, lost in rows]
+
+    def link_rows(self, most: int) -> list[tuple[str, ...]]:
+        """The same as text."""
+        return [
+            (
+                name,
+                f"{units.human_size(rate)}/s" if rate else "-",
+                words.percent(used),
+                words.significant(lost),
+            )
+            for name, rate, used, lost in self.links(most)
+        ]
 
     @cached_property
     def failures(self) -> list[tuple[str, ...]]:

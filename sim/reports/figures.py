@@ -24,7 +24,7 @@ _USES = {
     "restart_gpu_h": ("restarts", "restart"),
     "checkpoint_gpu_h": ("checkpoints", "restart"),
     "lost_failure_gpu_h": ("work lost to failures", "lost"),
-    "stalled_gpu_h": ("hung until noticed", "limit"),
+    "stalled_gpu_h": ("waited for network and stores, or hung", "limit"),
 }
 """What GPU time goes into, by metric: its name, and its class in the style sheet."""
 
@@ -549,6 +549,18 @@ def tenants(facts: Facts, most: int = 40) -> Markup:
         rows.append((*used, *_tenant_waits(facts, name), words.count(preempted)))
     more = f" Shown are the {most} of {len(held):,} that used most." if len(held) > most else ""
     return captioned("Who got what", _fairness(facts) + more, table(_TENANT_COLUMNS, rows))
+
+
+def links(facts: Facts, most: int = 16) -> Markup:
+    """What jobs shared, and what they lost on it."""
+    rows = facts.link_rows(most)
+    if not rows:
+        return Markup("")
+    caption = (
+        f"Up to {most} of the network cards, leaves and stores, those first on which jobs lost most time."
+    )
+    columns = {"what jobs shared": "", "carries": "n", "in use": "n", "GPU h lost on it": "n"}
+    return captioned("Network and stores", caption, table(columns, rows))
 
 
 def failures(facts: Facts) -> Markup:

@@ -88,6 +88,7 @@ def _body(facts: Facts) -> Markup:
             figures.causes(facts),
             figures.heat_map(facts),
             figures.tenants(facts),
+            figures.links(facts),
             figures.failures(facts),
             _methods(facts),
         ]

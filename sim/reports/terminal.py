@@ -36,6 +36,7 @@ def render(results: Results, out: Console) -> None:
         _tenants(facts),
         _sizes(facts),
         _causes(facts),
+        _links(facts),
         _failures(facts),
         _objectives(facts),
         _left_out(facts),
@@ -149,6 +150,12 @@ def _causes(facts: Facts) -> Table | None:
         if share > 0.0
     ]
     return grid("Causes of waiting", ("cause", "share", "job h"), rows)
+
+
+def _links(facts: Facts, most: int = 8) -> Table | None:
+    """Where jobs waited for network and stores."""
+    columns = ("what jobs shared", "carries", "in use", "GPU h lost on it")
+    return grid("Network and stores", columns, facts.link_rows(most)) if facts.links(1) else None
 
 
 def _failures(facts: Facts) -> Table | None:

@@ -1,7 +1,9 @@
 """Whatever fails: no node that is away holds a job, and every second of every job is accounted for."""
 
 from collections import defaultdict
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +39,51 @@ FAILURES = st.builds(
     st.sampled_from([60.0, 200.0]), st.sampled_from([0.0, 7.0]), st.sampled_from([0.0, 2.5]),
     st.sampled_from([None, 1]), st.sampled_from(["gpu", "node", "rack"]),
 )  # fmt: skip
+
+
+SHARED = st.builds(
+    lambda sends, pattern, reads, size, behind, nodes_per_leaf: {
+        "network": {"card": 2.0, "oversubscription": 2.0, "nodes_per_leaf": nodes_per_leaf},
+        "stores": [{"name": "nfs", "read": 2.0, "write": 1.0, "per_node": 1.5}],
+        "traffic": [{"sends": sends, "pattern": pattern, "reads": reads, "store": "nfs"}],
+        "checkpoints": [
+            {"every": 4.0, "size": size, "store": "nfs", "restart": 0.5}
+            | ({"snapshot": 0.25} if behind else {})
+        ],
+    },
+    st.sampled_from([0.5, 1.5]), st.sampled_from(["ring", "all_to_all"]), st.sampled_from([0.2, 1.0]),
+    st.sampled_from([0.5, 2.0]), st.booleans(), st.sampled_from([1, 2]),
+)  # fmt: skip
+
+
+@given(rows=ROWS, order=ORDERS, blocking=BLOCKING, shared=SHARED, failures=st.none() | FAILURES)
+@settings(max_examples=100, deadline=None)
+def test_jobs_that_share_network_and_stores_lose_no_second_either(
+    rows: list[tuple[int, int, int]],
+    order: str,
+    blocking: str,
+    shared: dict[str, Any],
+    failures: dict[str, object] | None,
+) -> None:
+    table = jobs(*[(float(at), float(lasts), gpus) for at, lasts, gpus in rows])
+    wanted = scenario(
+        [nodes(3, 2)], horizon=300.0, order=order, blocking=blocking, failures=failures, **shared
+    )
+    log = staging.simulate(wanted, table)
+    audit = Audit(wanted, table, log)
+    for job in range(table.height):
+        audit.gpu_seconds_are_conserved(job)
+        audit.causes_add_up(job)
+    told = {name: carried for name, _, carried, _ in log.links}
+    if not told:
+        return
+    sent = sum(carried for name, carried in told.items() if name.endswith(" out"))
+    received = sum(carried for name, carried in told.items() if name.endswith(" in"))
+    assert sent + told["nfs reading"] == pytest.approx(received + told["nfs writing"], rel=1e-6, abs=1e-6)
+    for name, rate, carried, _ in log.links:
+        assert name == "limit of a node" or carried <= rate * log.end_s * (1 + 1e-9)
+    again = staging.simulate(wanted, table)
+    assert (again.runs, again.waits, again.links) == (log.runs, log.waits, log.links)
 
 
 @given(rows=ROWS, order=ORDERS, blocking=BLOCKING, rules=RULES, failures=FAILURES, seed=st.integers(0, 3))

@@ -34,6 +34,9 @@ def scenario(
     horizon: float | None = None,
     failures: Mapping[str, Any] | None = None,
     checkpoints: Sequence[Mapping[str, Any]] = (),
+    network: Mapping[str, Any] | None = None,
+    stores: Sequence[Mapping[str, Any]] = (),
+    traffic: Sequence[Mapping[str, Any]] = (),
     **scheduler: Any,
 ) -> Scenario:
     """A scenario with these pools and this scheduler. Its workload is not read: jobs are handed to it."""
@@ -46,6 +49,9 @@ def scenario(
             "scheduler": scheduler,
             "failures": failures,
             "checkpoints": checkpoints,
+            "network": network,
+            "stores": stores,
+            "traffic": traffic,
             "workloads": [{"kind": "trace", "path": "jobs.csv"}],
         }
     )

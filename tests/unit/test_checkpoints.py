@@ -13,7 +13,7 @@ from sim.checkpoints import (
     daly_s,
     efficiency,
     optimal_s,
-    saving_of,
+    rule_of,
     young_s,
 )
 from sim.errors import PlanError
@@ -98,15 +98,17 @@ def test_the_first_rule_that_fits_counts() -> None:
         CheckpointRule(tenant="large", gpus_from=64, every=600.0, write=10.0),
         CheckpointRule(gpus_from=8, every=3600.0, write=1.0),
     )
-    assert saving_of(rules, "large", 64, math.inf) == Saving(600.0, 10.0, 0.0, 10.0)
-    assert saving_of(rules, "small", 64, math.inf) == Saving(3600.0, 1.0, 0.0, 1.0)
-    assert saving_of(rules, "large", 4, math.inf) is None
+    assert rule_of(rules, "large", 64) is rules[0]
+    assert rule_of(rules, "small", 64) is rules[1]
+    assert rule_of(rules, "large", 4) is None
 
 
 @pytest.mark.parametrize(
     ("written", "told"),
     [
         ({"every": 60.0}, "give either write, or size and bandwidth"),
+        ({"every": 60.0, "size": 1e9, "bandwidth": 1e9, "store": "nfs"}, "or size and store"),
+        ({"every": 60.0, "size": 1e9, "store": "nfs", "restore": 5.0}, "restore follows from size and store"),
         ({"every": 60.0, "write": 1.0, "size": 1e9}, "give either write, or size and bandwidth"),
         ({"every": 60.0, "size": 1e9, "bandwidth": 0.0}, "bandwidth must be more than 0"),
         ({"every": 60.0, "write": 90.0, "snapshot": 1.0}, "longer than the 1 min between two"),

@@ -1,0 +1,331 @@
+"""Jobs whose speed depends on what others do: their runs as activities that share network and stores.
+
+A run loads, works and writes checkpoints in turn. Work at full speed sends and reads so many bytes a
+second; it goes as much slower as network or store give less of what it needs most. Loading and checkpoints
+that go to a store are bytes on the same ways. Times that nothing shares are activities with a cap alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sim.checkpoints import Saving
+from sim.log import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sim.flows import Activity
+    from sim.job import Job
+    from sim.network import Fabric, TrafficRule
+
+RESTARTS, LOADS, WORKS, WRITES = "restarts", "loads", "works", "writes"
+ALMOST: Final = 1e-9
+NOTHING: Final = Saving()
+
+
+class Clock(Protocol):
+    """What courses need of the clock."""
+
+    def call_at(self, time_s: float, what: Callable[[float], None]) -> None:
+        """Something happens at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What such jobs ask of network and stores."""
+
+    traffic: TrafficRule | None = None
+    checkpoint_bytes: float = 0.0
+    """Of the whole job, where checkpoints go to a store."""
+    store: str | None = None
+    """Which store they go to."""
+    restart_s: float = 0.0
+    """Time to start all processes again before the state is loaded from there."""
+
+
+@dataclass(slots=True, eq=False)
+class Course:
+    """One run of a job, as far as it has come."""
+
+    job: Job
+    demand: Demand
+    nodes: tuple[int, ...]
+    begun_s: float
+    phase: str = LOADS
+    since_s: float = 0.0
+    activity: Activity | None = None
+    behind: Activity | None = None
+    """A checkpoint that is written while the job works."""
+    behind_work_s: float = 0.0
+    done_s: float = 0.0
+    """Work of this run."""
+    safe_s: float = 0.0
+    """Work of this run that a checkpoint has saved."""
+    loaded_s: float = 0.0
+    written_s: float = 0.0
+    chunk_s: float = 0.0
+    """Work until the next checkpoint or the end."""
+    usages: dict[int, float] = field(default_factory=dict)
+    """What its work needs of network and stores at full speed."""
+    told_s: float = 0.0
+    """Until when it is told what held it up since its work began."""
+    held_by: int | None = None
+    """The resource that holds it up; None for the limit of a node."""
+    untold_s: float = 0.0
+    """Seconds that it has waited since then for which that is not told."""
+
+    @property
+    def saving(self) -> Saving:
+        """How the job saves its work."""
+        return self.job.saving or NOTHING
+
+
+@dataclass(slots=True)
+class Courses:
+    """All runs of one simulation that share network and stores."""
+
+    fabric: Fabric
+    clock: Clock
+    ends: Callable[[Job, float], None]
+    """Told when a job has done all its work."""
+    running: dict[Job, Course] = field(default_factory=dict)
+    _armed_s: float = math.inf
+    _armed: int = 0
+    waited_gpu_s: dict[str, float] = field(default_factory=dict)
+    """GPU-seconds that jobs lost by working slower than they could, by the resource that held them up."""
+
+    # ---- from the engine
+
+    def __post_init__(self) -> None:
+        self.fabric.fluid.on_change = self.watch
+        self.fabric.fluid.on_solved = self.look
+
+    def begin(self, job: Job, demand: Demand, now_s: float) -> None:
+        """A job has started on its nodes."""
+        site = job.site
+        nodes = () if site is None else tuple(sorted(node for node, _ in site[2]))
+        course = self.running[job] = Course(job, demand, nodes, now_s, since_s=now_s)
+        if job.restart_s <= 0:
+            self._work(course, now_s)
+        elif demand.store is not None and demand.restart_s > 0:
+            course.phase = RESTARTS
+            course.activity = self._pass(demand.restart_s, course, now_s)
+        else:
+            self._load(course, now_s)
+
+    def pause(self, job: Job, now_s: float) -> None:
+        """Something under the job has failed: it goes on no more, and what it was writing is not safe."""
+        course = self.running.get(job)
+        if course is not None:
+            self._account(course, now_s)
+            self._drop(course, now_s)
+
+    def close(
+        self, job: Job, now_s: float, outcome: Outcome
+    ) -> tuple[float, float, float, float, float] | None:
+        """A stay ends: seconds of work kept, of work lost, of loading, of writing, of waiting and hanging.
+
+        None for a job that has no course.
+        """
+        course = self.running.pop(job, None)
+        if course is None:
+            return None
+        if course.activity is not None:
+            self._account(course, now_s)
+            self._drop(course, now_s)
+        whole_s = now_s - course.begun_s
+        kept_s = course.safe_s
+        if outcome is Outcome.DONE:
+            kept_s = job.work_left_s
+        elif outcome is Outcome.CENSORED:
+            kept_s = course.done_s
+        elif outcome is Outcome.TIMED_OUT:
+            kept_s = 0.0
+        lost_s = max(0.0, course.done_s - kept_s) if outcome is not Outcome.DONE else 0.0
+        used_s = kept_s + lost_s + course.loaded_s + course.written_s
+        return kept_s, lost_s, course.loaded_s, course.written_s, max(0.0, whole_s - used_s)
+
+    def arm(self, now_s: float) -> None:
+        """Set the clock for the next end, if it has changed."""
+        next_s = max(self.fabric.fluid.next_end_s(), now_s)
+        if next_s != self._armed_s and next_s < math.inf:
+            self._armed_s = next_s
+            self._armed += 1
+            number = self._armed
+
+            def happen(at_s: float) -> None:
+                if number == self._armed:
+                    self._armed_s = math.inf
+                    self._advance(at_s)
+
+            self.clock.call_at(next_s, happen)
+
+    # ---- what happens
+
+    def _advance(self, now_s: float) -> None:
+        """What ends now has ended."""
+        for activity in self.fabric.fluid.end_due(now_s):
+            course = activity.what
+            if not isinstance(course, Course) or self.running.get(course.job) is not course:
+                continue
+            if activity is course.behind:
+                course.behind = None
+                course.safe_s = course.behind_work_s
+                if course.phase == WRITES and course.activity is None:
+                    self._snapshot(course, now_s)  # it had to wait for the last one
+            elif activity is course.activity:
+                self._account(course, now_s)
+                course.activity = None
+                self._follow(course, now_s)
+
+    def _follow(self, course: Course, now_s: float) -> None:
+        """One phase is over: the next begins."""
+        job = course.job
+        if course.phase == RESTARTS:
+            self._load(course, now_s)
+        elif course.phase == LOADS:
+            self._work(course, now_s)
+        elif course.phase == WORKS:
+            if course.done_s >= job.work_left_s * (1 - ALMOST):
+                self.ends(job, now_s)
+            else:
+                self._write(course, now_s)
+        elif course.saving.lag_s:
+            self._write_behind(course, now_s)
+        else:
+            course.safe_s = course.done_s
+            self._work(course, now_s)
+
+    def _load(self, course: Course, now_s: float) -> None:
+        """The state is loaded, from a store or for a stated time."""
+        course.phase, course.since_s = LOADS, now_s
+        store, size = course.demand.store, course.demand.checkpoint_bytes
+        if store is not None and size:
+            course.activity = self._transfer(course, size, store, now_s, writing=False)
+        else:
+            course.activity = self._pass(course.job.restart_s, course, now_s)
+
+    def _work(self, course: Course, now_s: float) -> None:
+        """Work until the next checkpoint or the end."""
+        course.phase, course.since_s = WORKS, now_s
+        course.told_s, course.untold_s = now_s, 0.0
+        course.chunk_s = min(course.saving.every_s, max(0.0, course.job.work_left_s - course.done_s))
+        usages = course.usages = {}
+        traffic, cap = course.demand.traffic, 1.0
+        widest = 0.0
+        if traffic is not None:
+            widest = max(traffic.reads, traffic.sends if len(course.nodes) > 1 else 0.0)
+            self.fabric.between(course.nodes, traffic.sends, traffic.pattern, usages)
+            if traffic.store is not None:
+                self.fabric.reads(course.nodes, traffic.reads, traffic.store, usages)
+                limit = self.fabric.stores[traffic.store].per_node
+                cap = min(1.0, limit / traffic.reads) if limit is not None else 1.0
+        weight = 1 / widest if widest else 1.0
+        course.activity = self.fabric.fluid.add(
+            course.chunk_s, usages, now_s, weight=weight, cap=cap, what=course
+        )
+
+    def _write(self, course: Course, now_s: float) -> None:
+        """A checkpoint is due."""
+        course.phase, course.since_s = WRITES, now_s
+        if course.saving.lag_s:
+            if course.behind is None:
+                self._snapshot(course, now_s)
+            return  # else it waits until the last one is written
+        store, size = course.demand.store, course.demand.checkpoint_bytes
+        if store is not None and size:
+            course.activity = self._transfer(course, size, store, now_s, writing=True)
+        else:
+            course.activity = self._pass(course.saving.stop_s, course, now_s)
+
+    def _snapshot(self, course: Course, now_s: float) -> None:
+        course.activity = self._pass(course.saving.stop_s, course, now_s)
+
+    def _write_behind(self, course: Course, now_s: float) -> None:
+        """The snapshot is taken: it is written while the job works on."""
+        course.behind_work_s = course.done_s
+        store, size = course.demand.store, course.demand.checkpoint_bytes
+        if store is not None and size:
+            course.behind = self._transfer(course, size, store, now_s, writing=True)
+        else:
+            course.behind = self._pass(course.saving.lag_s, course, now_s)
+        self._work(course, now_s)
+
+    def _pass(self, time_s: float, course: Course, now_s: float) -> Activity:
+        """Time passes that nothing shares."""
+        return self.fabric.fluid.add(time_s, (), now_s, cap=1.0, what=course)
+
+    def _transfer(self, course: Course, size: float, store: str, now_s: float, *, writing: bool) -> Activity:
+        """All nodes of a job together write to a store, or read from it."""
+        usages: dict[int, float] = {}
+        count = max(1, len(course.nodes))
+        each = 1.0 / count
+        (self.fabric.writes if writing else self.fabric.reads)(course.nodes, each, store, usages)
+        limit = self.fabric.stores[store].per_node
+        cap = math.inf if limit is None else limit * count
+        return self.fabric.fluid.add(size, usages, now_s, weight=float(count), cap=cap, what=course)
+
+    def _account(self, course: Course, now_s: float) -> None:
+        """Note what a phase has come to; it goes on or is over."""
+        elapsed_s = now_s - course.since_s
+        if course.phase in (RESTARTS, LOADS):
+            course.loaded_s += elapsed_s
+        elif course.phase == WRITES:
+            course.written_s += elapsed_s
+        elif course.activity is not None:
+            left_s = 0.0
+            if course.activity.bundle is not None:
+                left_s = self.fabric.fluid.left(course.activity, now_s)
+            worked_s = min(course.chunk_s - left_s, elapsed_s)
+            course.done_s += worked_s
+            course.chunk_s = left_s
+            course.untold_s += elapsed_s - worked_s
+            if course.untold_s > ALMOST * elapsed_s:
+                self._blame(course, course.untold_s)
+            course.told_s, course.untold_s = now_s, 0.0
+        course.since_s = now_s
+
+    def watch(self, activities: Iterator[Activity], rate: float, now_s: float) -> None:
+        """Rates change now: what some activities waited until now is due to what held them up until now."""
+        for activity in activities:
+            course = activity.what
+            if not isinstance(course, Course) or activity is not course.activity or course.phase != WORKS:
+                continue
+            waited_s = (now_s - course.told_s) * (1.0 - rate)
+            course.told_s = now_s
+            if waited_s > 0:
+                course.untold_s -= waited_s
+                self._blame(course, waited_s)
+
+    def look(self, activities: Iterator[Activity]) -> None:
+        """Rates were solved: what holds up those who work."""
+        for activity in activities:
+            course = activity.what
+            if isinstance(course, Course) and activity is course.activity and course.usages:
+                course.held_by = self.fabric.fluid.binding(course.usages)
+
+    def _blame(self, course: Course, waited_s: float) -> None:
+        """A job has worked slower than it could: for what it has waited, by what holds it up at last."""
+        resource = course.held_by
+        name = "limit of a node" if resource is None else self.fabric.fluid.names[resource]
+        self.waited_gpu_s[name] = self.waited_gpu_s.get(name, 0.0) + waited_s * course.job.gpus
+
+    def _drop(self, course: Course, now_s: float) -> None:
+        """Nothing of a run goes on."""
+        for activity in (course.activity, course.behind):
+            if activity is not None and activity.bundle is not None:
+                self.fabric.fluid.remove(activity, now_s)
+        course.activity = course.behind = None
+
+    def facts(self, end_s: float) -> list[tuple[str, float, float, float]]:
+        """Every resource: its name, units a second, units carried until now, GPU-seconds lost on it."""
+        fluid, waited = self.fabric.fluid, self.waited_gpu_s
+        told = [
+            (name, fluid.capacities[place], fluid.moved(place, end_s), waited.get(name, 0.0))
+            for place, name in enumerate(fluid.names)
+        ]
+        limit = "limit of a node"
+        return [*told, (limit, 0.0, 0.0, waited[limit])] if limit in waited else told

@@ -1,0 +1,223 @@
+"""Jobs that share network and stores, by hand."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from sim import staging
+from sim.errors import ScenarioError
+from sim.log import Log, Outcome
+from sim.scenario import Scenario, load
+from tests.support.playing import jobs
+
+GB = 1e9
+NFS = {"name": "nfs", "read": 4 * GB, "write": 1 * GB}
+
+
+def scenario(
+    count: int = 4, per_rack: int = 2, placement: str = "consolidate", order: str = "fifo", **parts: Any
+) -> Scenario:
+    pool = {"name": "p", "nodes": count, "gpus_per_node": 8, "nodes_per_rack": per_rack}
+    return Scenario.model_validate(
+        {
+            "name": "small",
+            "fleet": {"pools": [pool]},
+            "scheduler": {"order": order, "blocking": "greedy", "placement": {"kind": placement}},
+            "workloads": [{"kind": "trace", "path": "jobs.csv"}],
+            **parts,
+        }
+    )
+
+
+def play(table: pl.DataFrame, **parts: Any) -> Log:
+    return staging.simulate(scenario(**parts), table)
+
+
+def spans(log: Log) -> dict[int, list[tuple[float, float]]]:
+    found: dict[int, list[tuple[float, float]]] = {}
+    for run in sorted(log.runs, key=lambda run: run[1]):
+        found.setdefault(run[0], []).append((pytest.approx(run[1]), pytest.approx(run[2])))  # type: ignore[arg-type]
+    return found
+
+
+def links(log: Log) -> Mapping[str, Sequence[float]]:
+    return {name: numbers for name, *numbers in log.links}
+
+
+def test_two_jobs_share_a_store_and_the_second_speeds_up_when_the_first_has_gone() -> None:
+    """Each asks for 4 GB/s of 4: both at half speed until 100 s, then the longer one alone."""
+    log = play(jobs((0, 100, 16), (0, 50, 16)), stores=[NFS], traffic=[{"reads": 2 * GB, "store": "nfs"}])
+    assert spans(log) == {0: [(0, 150)], 1: [(0, 100)]}
+    stalled = {run[0]: run[9] for run in log.runs}
+    assert stalled == {0: pytest.approx(50), 1: pytest.approx(50)}
+    rate, carried, lost_gpu_s = links(log)["nfs reading"]
+    assert (rate, carried, lost_gpu_s) == (4 * GB, pytest.approx(150 * 4 * GB), pytest.approx(16 * 100))
+
+
+def test_a_ring_inside_a_leaf_leaves_the_spine_alone_and_across_leaves_it_takes_the_way_up() -> None:
+    """Two nodes on one leaf are as fast as their cards; on two leaves of one node each half as fast."""
+    network = {"card": 10 * GB, "oversubscription": 2.0}
+    inside = play(jobs((0, 100, 16)), network=network, traffic=[{"sends": 10 * GB}])
+    assert links(inside)["leaf 0 up"][1] == 0.0
+    assert links(inside)["p-0 out"][1] == pytest.approx(1000 * GB)
+    across = play(
+        jobs((0, 100, 16)), network=network, traffic=[{"sends": 10 * GB}], placement="scatter", per_rack=1
+    )
+    assert spans(across) == {0: [(0, 200)]}  # a leaf of one node has 5 GB/s up
+
+
+def test_jobs_across_leaves_slow_one_another_and_speed_up_when_one_leaves() -> None:
+    """Two gangs of three nodes meet on the middle leaf: each asks for the 10 GB/s of its way up."""
+    network = {"card": 10 * GB, "oversubscription": 2.0}
+    log = play(jobs((0, 60, 24), (0, 100, 24)), count=6, network=network, traffic=[{"sends": 10 * GB}])
+    assert [sorted(node // 2 for node, _ in run[7]) for run in log.runs] == [[0, 0, 1], [1, 2, 2]]
+    assert spans(log) == {0: [(0, 120)], 1: [(0, 160)]}
+    assert links(log)["leaf 1 up"][1] == pytest.approx(160 * 10 * GB)
+
+
+def test_all_to_all_sends_what_is_not_for_its_own_leaf_over_the_spine() -> None:
+    log = play(
+        jobs((0, 10, 32)), network={"card": 10 * GB, "oversubscription": 1.0},
+        traffic=[{"sends": 3 * GB, "pattern": "all_to_all"}],
+    )  # fmt: skip
+    # of what each of two nodes on a leaf sends, two thirds are for the other leaf
+    assert links(log)["leaf 0 up"][1] == pytest.approx(2 * 3 * GB * 2 / 3 * 10)
+    assert links(log)["leaf 1 down"][1] == pytest.approx(links(log)["leaf 0 up"][1])
+
+
+def test_what_is_sent_is_received() -> None:
+    log = play(
+        jobs((0, 30, 24), (5, 20, 8), (8, 50, 16)), network={"card": 4 * GB, "oversubscription": 3.0},
+        stores=[NFS], traffic=[{"sends": 3 * GB, "reads": GB, "store": "nfs"}],
+    )  # fmt: skip
+    told = links(log)
+    sent = sum(carried for name, (_, carried, _) in told.items() if name.endswith(" out"))
+    received = sum(carried for name, (_, carried, _) in told.items() if name.endswith(" in"))
+    assert received == pytest.approx(sent + told["nfs reading"][1], rel=1e-9)
+    up, down = (sum(told[f"leaf {n} {way}"][1] for n in (0, 1)) for way in ("up", "down"))
+    assert down == pytest.approx(up + told["nfs reading"][1], rel=1e-9)
+    work_s = sum(run[4] * len(run[7]) for run in log.runs)
+    assert told["nfs reading"][1] == pytest.approx(work_s * GB, rel=1e-9)
+    lost = sum(run[9] * sum(gpus for _, gpus in run[7]) for run in log.runs)
+    assert sum(each[2] for each in told.values()) == pytest.approx(lost, rel=1e-6)
+
+
+def test_a_node_gets_no_more_from_a_store_than_its_limit() -> None:
+    log = play(
+        jobs((0, 100, 8)), stores=[NFS | {"per_node": GB / 2}], traffic=[{"reads": GB, "store": "nfs"}]
+    )
+    assert spans(log) == {0: [(0, 200)]}
+    assert links(log)["limit of a node"][2] == pytest.approx(8 * 100)
+
+
+def test_checkpoints_to_a_store_share_its_bandwidth() -> None:
+    """Ten GB at 1 GB/s: 10 s alone, 20 s where two jobs write at once."""
+    rule = {"every": 100.0, "size": 10 * GB, "store": "nfs"}
+    alone = play(jobs((0, 200, 8)), stores=[NFS], checkpoints=[rule])
+    assert spans(alone) == {0: [(0, 210)]}
+    both = play(jobs((0, 200, 8), (0, 200, 8)), stores=[NFS], checkpoints=[rule])
+    assert spans(both) == {0: [(0, 220)], 1: [(0, 220)]}
+    assert [run[8] for run in both.runs] == [pytest.approx(20)] * 2
+    assert links(both)["nfs writing"][1] == pytest.approx(20 * GB)
+
+
+def test_a_checkpoint_in_the_background_stops_its_job_for_the_snapshot_only() -> None:
+    """It stops for a second at 100 s, and the 30 s of writing cost it nothing."""
+    log = play(
+        jobs((0, 200, 8)), stores=[NFS],
+        checkpoints=[{"every": 100.0, "size": 30 * GB, "store": "nfs", "snapshot": 1.0}],
+    )  # fmt: skip
+    assert spans(log) == {0: [(0, 201)]}
+    assert links(log)["nfs writing"][1] == pytest.approx(30 * GB)
+
+
+def test_the_next_checkpoint_waits_until_the_last_one_is_written() -> None:
+    """150 GB at 1 GB/s take 150 s alone and 300 s for two jobs at once, longer than their interval."""
+    rule = {"every": 160.0, "size": 150 * GB, "store": "nfs", "snapshot": 1.0}
+    both = play(jobs((0, 330, 8), (0, 330, 8)), stores=[NFS], checkpoints=[rule])
+    # snapshots until 161 s, both written at 461 s; the next is due at 321 s and waits for 140 s, then 1 s
+    assert spans(both) == {0: [(0, 472)], 1: [(0, 472)]}
+
+
+def failing_at(tmp_path: Path, *times_s: float) -> dict[str, Any]:
+    (tmp_path / "log.csv").write_text("time_s,node\n" + "".join(f"{time_s},0\n" for time_s in times_s))
+    return {"log": str(tmp_path / "log.csv")}
+
+
+def test_a_failure_before_a_checkpoint_is_written_goes_back_one_more(tmp_path: Path) -> None:
+    """At 250 s the second checkpoint, begun at 202 s, is not written: back to 100 s; loading takes 25 s."""
+    rule = {"every": 100.0, "size": 100 * GB, "store": "nfs", "snapshot": 1.0, "restart": 5.0}
+    log = play(
+        jobs((0, 300, 8)), count=1, stores=[NFS], checkpoints=[rule], failures=failing_at(tmp_path, 250.0)
+    )
+    first, second = log.runs
+    assert first[3] == Outcome.FAILED
+    assert first[4:7] + first[8:] == pytest.approx((100, 148, 0, 2, 0))
+    # restarts 5 s, loads 100 GB at 4 GB/s, works 200 s with one snapshot
+    assert (second[1], second[2]) == (pytest.approx(250), pytest.approx(250 + 5 + 25 + 201))
+    assert second[6] == pytest.approx(30)
+
+
+def test_a_hanging_job_sends_and_reads_nothing(tmp_path: Path) -> None:
+    """Struck at 10 s, noticed at 60 s: meanwhile the other has the store for itself."""
+    failures = failing_at(tmp_path, 10.0) | {"detection": 50.0}
+    log = play(
+        jobs((0, 100, 8), (0, 100, 8)), count=2, stores=[NFS | {"read": GB}],
+        traffic=[{"reads": GB, "store": "nfs"}], failures=failures,
+    )  # fmt: skip
+    hit = next(run for run in log.runs if run[3] == Outcome.FAILED)
+    other = next(run for run in log.runs if run[0] != hit[0])
+    # 5 s of work by 10 s, 50 s more by 60 s, then half speed again
+    assert other[2] == pytest.approx(60 + 45 * 2)
+    assert hit[5] == pytest.approx(5)
+    assert hit[9] == pytest.approx(5 + 50)
+
+
+def test_preempted_jobs_keep_what_is_safe() -> None:
+    rule = {"every": 40.0, "size": 10 * GB, "store": "nfs"}
+    log = play(jobs((0, 300, 8), (100, 20, 8)), count=1, order="srtf", stores=[NFS], checkpoints=[rule])
+    first = min(log.runs, key=lambda run: run[1])
+    assert first[3] == Outcome.PREEMPTED
+    assert first[4:7] + first[8:] == pytest.approx((80, 0, 0, 20, 0))
+    assert max(run[2] for run in log.runs) == pytest.approx(120 + 2.5 + 220 + 50)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("traffic: [{reads: 1 GB/s, store: nsf}]", '"nsf" is not a store; did you mean "nfs"'),
+        ("traffic: [{sends: 1 GB/s}]", "needs a network"),
+        ("traffic: [{reads: 1 GB/s}]", "reads and store belong together"),
+        ("traffic: [{tenant: a}]", "says nothing"),
+        ("network: {}", "the catalog does not know the network cards"),
+        ("network: {card: 0 GB/s}", "card must be more than 0"),
+        ("network: {card: 1 GB/s, oversubscription: 0}", "oversubscription"),
+        ("checkpoints: [{every: 1 h, size: 1 GB, store: lustre}]", '"lustre" is not a store'),
+        (
+            "traffic: [{reads: 1 GB/s, store: nfs}]\nscheduler: {order: fifo, blocking: easy}",
+            "promises start times",
+        ),
+    ],
+)
+def test_what_is_not_there_is_told(tmp_path: Path, lines: str, told: str) -> None:
+    path = tmp_path / "small.yaml"
+    scheduler = "" if "scheduler" in lines else "scheduler: {order: fifo, blocking: strict}\n"
+    path.write_text(
+        "name: small\nhorizon: 1 d\nfleet: {pools: [{name: a, nodes: 2, gpus_per_node: 8}]}\n"
+        "stores: [{name: nfs, read: 1 GB/s, write: 1 GB/s}]\n"
+        "workloads: [{kind: synthetic, arrivals: {kind: poisson, rate: 2 per d}, gpus: 1, duration: 1 h}]\n"
+        f"{scheduler}{lines}\n"
+    )
+    with pytest.raises(ScenarioError) as caught:
+        load(path)
+    assert told in str(caught.value)
+
+
+def test_a_store_without_bandwidth_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be more than 0"):
+        scenario(stores=[NFS | {"write": 0.0}])
+    with pytest.raises(ValueError, match="is the name of another store"):
+        scenario(stores=[NFS, NFS])
