@@ -305,7 +305,7 @@ class Courses:
         for activity in activities:
             course = activity.what
             if isinstance(course, Course) and activity is course.activity and course.usages:
-                course.held_by = self.fabric.fluid.binding(course.usages)
+                course.held_by = self.fabric.fluid.binding(activity)
 
     def _blame(self, course: Course, waited_s: float) -> None:
         """A job has worked slower than it could: for what it has waited, by what holds it up at last."""

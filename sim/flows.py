@@ -61,7 +61,8 @@ class _Bundle:
     """Activities with the same usages, weight and cap: each goes at ``rate``."""
 
     __slots__ = (
-        "at_s", "cap", "drawn", "members", "queue", "rate", "served", "usages", "version", "weight",
+        "at_s", "cap", "drawn", "members", "own", "queue", "rate", "served", "shared", "total", "usages",
+        "version", "weight",
     )  # fmt: skip
 
     def __init__(self, usages: Usages, weight: float, cap: float, now_s: float) -> None:
@@ -74,6 +75,12 @@ class _Bundle:
         """Rate of all members together as it was last solved."""
         self.served = 0.0
         """Units that each member was served since the bundle began, up to ``at_s``."""
+        self.total = 0.0
+        """Units that all its members together were served up to then."""
+        self.own: dict[int, float] = {}
+        """Usages of resources that nobody else uses: all they do is to limit its rate."""
+        self.shared: dict[int, float] = {}
+        """Usages of the others."""
         self.at_s = now_s
         self.version = 0
         """Which foresight of its next end counts; older ones are void."""
@@ -89,6 +96,7 @@ class _Bundle:
         if now_s > self.at_s:
             if self.rate:
                 self.served += self.rate * (now_s - self.at_s)
+                self.total += self.drawn * (now_s - self.at_s)
             self.at_s = now_s
 
     @property
@@ -112,6 +120,8 @@ class Fluid:
         self._used: list[float] = []
         self._moved: list[float] = []
         self._since_s: list[float] = []
+        self._base: list[float] = []
+        """Of a resource with one user: what that had been served in all when it became the only one."""
         self._bundles: dict[tuple[Usages, float, float], _Bundle] = {}
         self._changed: dict[_Bundle, None] = {}
         """Bundles whose members or cap changed since rates were last solved."""
@@ -141,6 +151,7 @@ class Fluid:
         self._used.append(0.0)
         self._moved.append(0.0)
         self._since_s.append(self._now_s)
+        self._base.append(0.0)
         return len(self.names) - 1
 
     def add(
@@ -172,7 +183,7 @@ class Fluid:
         if bundle is None:
             bundle = self._bundles[key] = _Bundle(*key, now_s)
             for resource, usage in key[0]:
-                self._users[resource][bundle] = usage
+                self._join(resource, bundle, usage)
         bundle.serve(now_s)
         activity = Activity(amount, priority, next(self._sequence), what)
         activity.bundle = bundle
@@ -195,7 +206,11 @@ class Fluid:
         self._go_on(now_s)
         if capacity != self.capacities[resource]:
             self.capacities[resource] = capacity
-            self._touched[resource] = None
+            users = self._users[resource]
+            if len(users) == 1:
+                self._changed.update(dict.fromkeys(users))
+            else:
+                self._touched[resource] = None
 
     # ---- how fast it goes
 
@@ -213,23 +228,42 @@ class Fluid:
         bundle.serve(now_s)
         return max(activity.target - bundle.served, 0.0)
 
-    def binding(self, usages: Iterable[int]) -> int | None:
-        """Of some resources the one that is used up at the lowest level; None if none is.
-
-        As it was when rates were last solved.
-        """
-        full = [resource for resource in usages if self._level[resource] < math.inf]
-        return min(full, key=lambda resource: (self._level[resource], resource)) if full else None
+    def binding(self, activity: Activity) -> int | None:
+        """The resource that limits an activity most, as when rates were last solved; None if none does."""
+        bundle = activity.bundle
+        if bundle is None:
+            return None
+        levels = self._level
+        if bundle.shared:
+            level, resource = min((levels[resource], resource) for resource in bundle.shared)
+            if level < math.inf:
+                return resource
+        if not bundle.own:
+            return None
+        capacities = self.capacities
+        most, resource = min(
+            (capacities[resource] / usage, resource) for resource, usage in bundle.own.items()
+        )
+        return resource if bundle.drawn >= most * (1 - SAME) else None
 
     def used(self, resource: int) -> float:
         """Units a second of a resource that are in use from now on."""
         self._solve()
-        return self._used[resource]
+        users = self._users[resource]
+        if len(users) != 1:
+            return self._used[resource]
+        ((bundle, usage),) = users.items()
+        return usage * bundle.drawn
 
     def moved(self, resource: int, now_s: float) -> float:
         """Units that a resource has carried until now: the integral of its use, exact between events."""
         self._solve()
-        return self._moved[resource] + self._used[resource] * (now_s - self._since_s[resource])
+        users = self._users[resource]
+        if len(users) != 1:
+            return self._moved[resource] + self._used[resource] * (now_s - self._since_s[resource])
+        ((bundle, usage),) = users.items()
+        total = bundle.total + bundle.drawn * (now_s - bundle.at_s)
+        return self._moved[resource] + usage * (total - self._base[resource])
 
     def next_end_s(self) -> float:
         """When the next activity ends if nothing else happens; infinite when none ever does."""
@@ -314,17 +348,52 @@ class Fluid:
         bundle.version = VOID
         self._changed.pop(bundle, None)
         del self._bundles[bundle.usages, bundle.weight, bundle.cap]
-        for resource, usage in bundle.usages:
-            del self._users[resource][bundle]
-            self._touched[resource] = None
-            self._recount_without(resource, usage * bundle.drawn)
+        for resource, usage in bundle.own.items():
+            self._users[resource].clear()
+            self._moved[resource] += usage * (bundle.total - self._base[resource])
+            self._since_s[resource] = self._now_s
+            self._used[resource] = 0.0
+            self._level[resource] = math.inf
+        for resource, usage in bundle.shared.items():
+            self._leave_resource(resource, bundle, usage)
 
-    def _recount_without(self, resource: int, drawn: float) -> None:
-        """A user has gone: what it drew is free from now on; rates that follow are solved later."""
-        now_s = self._now_s
+    def _join(self, resource: int, bundle: _Bundle, usage: float) -> None:
+        """A bundle uses a resource from now on; if it was another's own, it is so no more."""
+        users = self._users[resource]
+        if not users:
+            bundle.own[resource] = usage
+            self._base[resource] = 0.0
+        else:
+            bundle.shared[resource] = usage
+            if len(users) == 1:
+                ((other, theirs),) = users.items()
+                other.serve(self._now_s)
+                del other.own[resource]
+                other.shared[resource] = theirs
+                self._moved[resource] += theirs * (other.total - self._base[resource])
+                self._since_s[resource] = self._now_s
+                self._used[resource] = theirs * other.drawn
+                full = self._used[resource] >= self.capacities[resource] * (1 - SAME)
+                self._level[resource] = other.level if full else math.inf
+        users[bundle] = usage
+
+    def _leave_resource(self, resource: int, bundle: _Bundle, usage: float) -> None:
+        """A bundle uses a resource no more that others use; rates that follow are solved later."""
+        now_s, users = self._now_s, self._users[resource]
         self._moved[resource] += self._used[resource] * (now_s - self._since_s[resource])
         self._since_s[resource] = now_s
-        self._used[resource] -= drawn
+        self._used[resource] -= usage * bundle.drawn
+        del users[bundle]
+        if len(users) > 1:
+            self._touched[resource] = None
+            return
+        self._touched.pop(resource, None)
+        ((other, theirs),) = users.items()
+        other.serve(now_s)
+        del other.shared[resource]
+        other.own[resource] = theirs
+        self._base[resource] = other.total
+        self._changed[other] = None
 
     def _take_ended(self, bundle: _Bundle, due: list[Activity], now_s: float) -> None:
         """Members that were served what they wanted leave; the first does, whatever rounding left of it."""
@@ -437,7 +506,8 @@ class _Filling:
         """Those concerned on each resource."""
         self.shares: dict[int, float] = {}
         """Share at which each resource stands in the heap; its share now is not less."""
-        self.capped: list[_Bundle] = []
+        self.capped: list[tuple[_Bundle, float]] = []
+        """Those with a cap, or with resources of their own, and the rate that these allow."""
         self.heap: list[tuple[float, int, int]] = []
         """What happens at which level: a cap (0), a share (1), or where a resource was used up before (2)."""
 
@@ -461,7 +531,7 @@ class _Filling:
         load = bundle.members * bundle.weight
         drawn = bundle.drawn
         room, weight, shares = self.room, self.weight, self.shares
-        for resource, usage in bundle.usages:
+        for resource, usage in bundle.shared.items():
             if resource not in room:
                 self.touch(resource)
             room[resource] = left = room[resource] + usage * drawn
@@ -471,9 +541,15 @@ class _Filling:
             if resource not in shares or share < shares[resource]:
                 shares[resource] = share
                 heappush(self.heap, (share, SHARE, resource))
-        if bundle.cap < math.inf:
-            heappush(self.heap, (bundle.cap / bundle.weight, CAP, len(self.capped)))
-            self.capped.append(bundle)
+        cap = bundle.cap
+        if bundle.own:
+            capacities, members = self.fluid.capacities, bundle.members
+            for resource, usage in bundle.own.items():
+                most = capacities[resource] / (usage * members)
+                cap = min(cap, most)
+        if cap < math.inf:
+            heappush(self.heap, (cap / bundle.weight, CAP, len(self.capped)))
+            self.capped.append((bundle, cap))
 
     def run(self) -> None:
         """Raise the level until all that is concerned is settled."""
@@ -498,8 +574,8 @@ class _Filling:
                 slack = total * level * (1 + SAME) if total > 0.0 else SAME * self.fluid.capacities[number]
                 if left > slack:
                     self._free_others(number, level)
-            elif self.rates[self.capped[number]] < 0.0:
-                self._settle(self.capped[number], self.capped[number].cap)
+            elif self.rates[self.capped[number][0]] < 0.0:
+                self._settle(*self.capped[number])
 
     def _use_up(self, resource: int, share: float) -> None:
         """The level reached the share of a resource: it is used up, unless others on it must join first."""
@@ -519,7 +595,7 @@ class _Filling:
         self.rates[bundle] = rate
         load, drawn = bundle.members * bundle.weight, bundle.members * rate
         room, weight = self.room, self.weight
-        for resource, usage in bundle.usages:
+        for resource, usage in bundle.shared.items():
             room[resource] -= usage * drawn
             left = weight[resource] - usage * load
             weight[resource] = left if left > EXACT * usage * load else 0.0

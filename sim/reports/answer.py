@@ -264,19 +264,35 @@ def _waste(facts: Facts) -> list[str]:
 
 def _contention(facts: Facts) -> list[str]:
     """What jobs lost by sharing network and stores, and on what most."""
-    lost = facts.value("contention_gpu_h")
-    worst = facts.links(1)
-    if not lost or not worst:
+    lost, worst = facts.value("contention_gpu_h"), facts.links(1)
+    if not lost or not worst or not facts.contention:
         return []
-    name, _, used, hours = worst[0]
-    share = words.percent(hours / lost)
-    most = "All of that" if share == "100 %" else f"Most of that, {share},"
-    if hours < lost / 2:
-        most = f"The largest part of that, {share},"
-    return [
-        f"Jobs lost {words.gpu_hours(lost)} by waiting for network and stores.",
-        f"{most} was for {name}, which was in use {words.percent(used)} of what it can carry.",
+    parts = [
+        f"{words.percent(hours / lost)} of that for {kind}"
+        for kind, hours in facts.contention.items()
+        if hours >= _WORTH_A_WORD * lost
     ]
+    name, _, used, _ = worst[0]
+    sentence = (
+        f"Jobs lost {words.gpu_hours(lost)} by waiting for network and stores, {words.listed(parts)};"
+        f" most on {name}, of whose bandwidth {words.percent(used)} was in use on average."
+    )
+    return [sentence]
+
+
+def _sharing_binds(facts: Facts) -> list[str]:
+    """What to do first where network and stores cost more than a word's worth of the GPU time in use."""
+    lost, occupancy = facts.value("contention_gpu_h"), facts.value("occupancy")
+    held = occupancy * facts.capacity_gpu_h
+    if not facts.contention or lost < _WORTH_A_WORD * held:
+        return []
+    kind = next(iter(facts.contention))
+    share = words.percent(lost / held)
+    sentence = (
+        f"What binds first: {kind}, not GPUs. More of it gives back up to {words.gpu_hours(lost)},"
+        f" {share} of the GPU time that jobs hold; more GPUs would wait for it too."
+    )
+    return [sentence]
 
 
 def _failures(facts: Facts) -> list[str]:
@@ -359,7 +375,8 @@ def _passed_over(facts: Facts) -> list[str]:
         "narrow jobs pass wide ones that do not fit yet"
     )
     patient = getattr(scheduler.placement, "patience", 0.0) > 0.0
-    if scheduler.preempts or scheduler.reclaim or patient:
+    shares = facts.scenario.failures is not None or bool(facts.scenario.traffic)
+    if scheduler.preempts or scheduler.reclaim or patient or shares:
         return [f"{said}."]
     return [f"{said}; `blocking: easy` would promise the first of them a start."]
 
@@ -367,6 +384,8 @@ def _passed_over(facts: Facts) -> list[str]:
 def _next(facts: Facts) -> list[str]:
     """What to look at next, from what bound most."""
     cause = binding_cause(facts)
+    if sharing := _sharing_binds(facts):
+        return sharing
     if is_overloaded(facts):
         return ["Add GPUs or admit less work first: no policy can serve more GPU time than there is."]
     return [] if cause is None or facts.started_at_once >= _NEARLY_ALL else [_NEXT[cause]]

@@ -90,6 +90,16 @@ class Facts:
         rows = shown.head(most).select("name", "bytes_per_s", "utilisation", "lost_gpu_h").rows()
         return [(name, rate, used or 0.0, lost) for name, rate, used, lost in rows]
 
+    @cached_property
+    def contention(self) -> dict[str, float]:
+        """GPU hours lost by kind of what jobs waited for, the most first."""
+        found: dict[str, float] = {}
+        for name, _, _, lost in self.links(len(self.tables.get("links", ()))):
+            if lost > 0.0:
+                kind = _kind_of_link(name)
+                found[kind] = found.get(kind, 0.0) + lost
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
+
     def link_rows(self, most: int) -> list[tuple[str, ...]]:
         """The same as text."""
         return [
@@ -271,3 +281,15 @@ def _interval(row: Mapping[str, Any]) -> tuple[float, float] | None:
     most = 1.0 if row["unit"] == "fraction" and row["name"] != "offered_load" else math.inf
     low, high = (min(most, max(0.0, end)) for end in row["interval"])
     return low, high
+
+
+def _kind_of_link(name: str) -> str:
+    """What a link or store is one of, as the subject of a sentence about many."""
+    first, _, last = name.rpartition(" ")
+    if last in ("up", "down"):
+        return "the ways between leaves and spine"
+    if last in ("in", "out"):
+        return "the network cards of nodes"
+    if last in ("reading", "writing"):
+        return f"{last} {'from' if last == 'reading' else 'to'} {first}"
+    return "what a store gives one node"

@@ -37,6 +37,7 @@ SHORT = {
     "gpt3_175b": (),
     "llama3_405b": (),
     "llama3_failures": (),
+    "oversubscription": ("horizon=5 d",),
     "fine_tuning_shop": (),
     "trace_replay": ("fleet.pools.0.nodes=6",),
 }

@@ -7,10 +7,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from sim import staging
+from sim import results, staging
 from sim.errors import ScenarioError
 from sim.log import Log, Outcome
+from sim.reports import answer
 from sim.scenario import Scenario, load
+from sim.workloads.jobs import WorkloadJobs
 from tests.support.playing import jobs
 
 GB = 1e9
@@ -221,3 +223,28 @@ def test_a_store_without_bandwidth_is_refused() -> None:
         scenario(stores=[NFS | {"write": 0.0}])
     with pytest.raises(ValueError, match="is the name of another store"):
         scenario(stores=[NFS, NFS])
+
+
+def test_the_report_says_what_binds_first_and_more_of_it_is_what_helps() -> None:
+    """Gangs of six nodes exchange tokens over a thin spine; over a wide one they lose nothing."""
+    parts: dict[str, Any] = {
+        "count": 12, "per_rack": 4, "traffic": [{"sends": 10 * GB, "pattern": "all_to_all"}],
+    }  # fmt: skip
+    table = jobs(*[(100.0 * n, 5_000, 48) for n in range(6)])
+
+    def told(oversubscription: float) -> tuple[str, float]:
+        wanted = scenario(network={"card": 10 * GB, "oversubscription": oversubscription}, **parts)
+        log = staging.simulate(wanted, table)
+        found = results.from_log(wanted, WorkloadJobs(table, {}), log, staging.nodes(wanted))
+        links_table = found.tables["links"]
+        assert found.metric("contention_gpu_h") == pytest.approx(links_table["lost_gpu_h"].sum())
+        return " ".join(answer.sentences(found)), found.metric("makespan_s") or 0.0
+
+    thin, thin_s = told(4.0)
+    assert "by waiting for network and stores, 100 % of that for the ways between leaves and spine" in thin
+    assert "What binds first: the ways between leaves and spine, not GPUs." in thin
+    wide, wide_s = told(1.0)
+    assert "network and stores" not in wide
+    assert "Add GPUs or admit less work first" in wide
+    assert wide_s == pytest.approx(3 * 5_000, rel=0.05)
+    assert thin_s > 1.5 * wide_s
