@@ -10,17 +10,18 @@ from dataclasses import dataclass, field
 from sim import units, words
 from sim.checkpoints import CheckpointRule
 from sim.document import Location, dotted
-from sim.errors import hint
+from sim.errors import PlanError, hint
 from sim.failures import Failures
 from sim.fleet import Fleet, Tenant, card_of
 from sim.network import Network, Store, TrafficRule
 from sim.objectives import Objective
+from sim.power import Power, draw
 from sim.scheduler import SchedulerSpec
 from sim.workloads import MOST_JOBS, Workload
 
 CHECKED = (
     "horizon", "warm_up", "fleet", "tenants", "scheduler", "workloads", "network", "stores", "traffic",
-    "checkpoints", "failures", "objectives",
+    "checkpoints", "failures", "power", "objectives",
 )  # fmt: skip
 """The parts of a scenario that must agree."""
 
@@ -40,6 +41,7 @@ class Draft:
     traffic: tuple[TrafficRule, ...] | None = None
     checkpoints: tuple[CheckpointRule, ...] | None = None
     failures: Failures | None = None
+    power: Power | None = None
     objectives: tuple[Objective, ...] | None = None
     unsound: set[str] = field(default_factory=set)
     """Names of parts that were written and are not sound."""
@@ -58,6 +60,7 @@ def disagreements(draft: Draft) -> Iterator[tuple[Location, str]]:
     yield from _stores_are_there(draft)
     yield from _traffic_has_a_network(draft)
     yield from _promises_know_no_sharing(draft)
+    yield from _power_is_known(draft)
 
 
 def _promises_know_no_failures(draft: Draft) -> Iterator[tuple[Location, str]]:
@@ -95,6 +98,18 @@ def _traffic_has_a_network(draft: Draft) -> Iterator[tuple[Location, str]]:
     if draft.network.card is None and unknown is not None:
         whose = unknown.node or unknown.name
         yield ("network",), f"needs card: the catalog does not know the network cards of {whose}"
+
+
+def _power_is_known(draft: Draft) -> Iterator[tuple[Location, str]]:
+    """The catalog or the scenario says what the nodes of each pool draw."""
+    if draft.power is None or draft.fleet is None:
+        return
+    for pool in draft.fleet.pools:
+        try:
+            draw(draft.power, pool)
+        except PlanError as error:
+            yield ("power",), str(error).removeprefix("power: ")
+            return
 
 
 def _promises_know_no_sharing(draft: Draft) -> Iterator[tuple[Location, str]]:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import polars as pl
 
-from sim import metrics, tables, words
+from sim import metrics, power, tables, words
 from sim.log import Log
 from sim.metrics import SIZE_CLASSES, UNITS, Integers, Numbers, Window
 from sim.objectives import Objective
@@ -175,6 +175,7 @@ def _metric_rows(
         whole |= metrics.of_failures(found.stays, columns, window, node_gpus)
         whole["contention_gpu_h"] = float(made["links"]["lost_gpu_h"].sum())
         whole["effective_time"] = metrics.effective_time(found.stays, found.stay_job, window)
+    whole |= _power_and_cost(scenario, made, found, window, whole)
     rows = _rows(whole, None, None)
     for code, numbers in metrics.by_group(counted, codes):
         rows += _rows(numbers, tenants[code], None)
@@ -182,6 +183,58 @@ def _metric_rows(
     for code, numbers in metrics.by_group(counted, metrics.size_class(counted.gpus)):
         rows += _rows(numbers, None, sizes[code])
     return rows
+
+
+def _power_and_cost(
+    scenario: Scenario, made: tables.Tables, found: tables.Facts, window: Window, known: Numbers
+) -> Numbers:
+    """Energy and money, where the scenario says what things draw and cost; nothing of an empty window."""
+    told: Numbers = {}
+    if window.length_s == 0.0:
+        return told
+    pools = scenario.fleet.pools
+    if all(pool.price_per_gpu_hour is not None for pool in pools):
+        hours = window.length_s / metrics.GPU_H
+        told["gpu_cost"] = sum(pool.gpus * (pool.price_per_gpu_hour or 0.0) for pool in pools) * hours
+    if scenario.power is not None:
+        drawn = _drawn(scenario.power, scenario, made, found, window)
+        kwh = drawn.energy_j / 3.6e6 * scenario.power.pue
+        told |= {
+            "power_mean_kw": drawn.mean_w / 1e3,
+            "power_p99_kw": drawn.quantile_w(0.99) / 1e3,
+            "power_peak_kw": drawn.peak_w / 1e3,
+            "energy_mwh": kwh / 1e3,
+        }
+        if scenario.power.price_per_kwh is not None:
+            told["energy_cost"] = kwh * scenario.power.price_per_kwh
+        if scenario.power.carbon_per_kwh is not None:
+            told["carbon_t"] = kwh * scenario.power.carbon_per_kwh / 1e3
+    useful = known.get("goodput_gpu_h")
+    if "gpu_cost" in told and useful:
+        told["cost_per_useful_gpu_h"] = (
+            (told["gpu_cost"] or 0.0) + (told.get("energy_cost") or 0.0)
+        ) / useful
+    return told
+
+
+def _drawn(
+    spec: power.Power, scenario: Scenario, made: tables.Tables, found: tables.Facts, window: Window
+) -> power.Drawn:
+    """Power over the window, from what the GPUs of each stay did."""
+    nodes, pieces, stays = made["nodes"], found.pieces, found.stays
+    names = [pool.name for pool in scenario.fleet.pools]
+    lasted_s = stays.end_s - stays.start_s
+    worked_s = stays.work_s + stays.lost_s
+    working = np.divide(worked_s, lasted_s, out=np.ones_like(lasted_s), where=lasted_s > 0)
+    load = power.Load(pieces.node, pieces.gpus, pieces.start_s, pieces.end_s, working[found.piece_stay])
+    return power.drawn(
+        load,
+        [power.draw(spec, pool) for pool in scenario.fleet.pools],
+        nodes["pool"].replace_strict(names, range(len(names)), return_dtype=pl.Int64).to_numpy(),
+        nodes["gpus"].to_numpy(),
+        window.from_s,
+        window.until_s,
+    )
 
 
 def _is_physical(scenario: Scenario) -> bool:

@@ -26,6 +26,7 @@ from sim.objectives import Objective
 from sim.parts import FROM_TEXT, Name, Part, PositiveSeconds, Seconds
 from sim.placement import PLACEMENT
 from sim.policies import POLICIES
+from sim.power import Power
 from sim.scheduler import SchedulerSpec
 from sim.workloads import Synthetic, TraceFile, Training, TrainingSteps, Workload
 
@@ -79,6 +80,9 @@ class Scenario(Part):
     )
     failures: Failures | None = Field(
         None, description="what fails, and who repairs it; left out, nothing does"
+    )
+    power: Power | None = Field(
+        None, description="what nodes draw and energy costs; left out, it is not told"
     )
     objectives: tuple[Objective, ...] = Field((), description="what the fleet must achieve")
 

@@ -126,7 +126,7 @@ def in_unit(value: float, unit: str) -> str:
         return duration(value)
     if unit == "fraction":
         return percent(value)
-    if unit == "1":
+    if unit in ("1", "money"):
         return significant(value)
     if value == 1.0:
         return f"1 {unit.removesuffix('s')}"

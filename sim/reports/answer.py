@@ -69,6 +69,7 @@ def sentences(results: Results) -> list[str]:
         *_waste(facts),
         *_contention(facts),
         *_failures(facts),
+        *_power_and_cost(facts),
         *_unfinished(facts),
         *_rejections(facts),
         *_left_out(facts),
@@ -308,6 +309,25 @@ def _failures(facts: Facts) -> list[str]:
             f" {availability.said()} of the time."
         )
     return [*said, f"From their first start on, jobs did work that counted {effective.said()} of the time."]
+
+
+def _power_and_cost(facts: Facts) -> list[str]:
+    """What the fleet drew, and what an hour of work that counted cost."""
+    said = []
+    mean, peak, energy = (facts.metric(name) for name in ("power_mean_kw", "power_peak_kw", "energy_mwh"))
+    if mean is not None and peak is not None and energy is not None:
+        carbon = facts.metric("carbon_t")
+        emitted = "" if carbon is None else f" and {carbon.said()} of carbon dioxide"
+        said.append(
+            f"Nodes drew {mean.said()} on average and {peak.said()} at most; the building used"
+            f" {energy.said()}{emitted}."
+        )
+    cost, energy_cost = facts.metric("cost_per_useful_gpu_h"), facts.value("energy_cost")
+    if cost is not None:
+        whole = facts.value("gpu_cost") + energy_cost
+        of_energy = f", {words.percent(energy_cost / whole)} of it energy" if energy_cost else ""
+        said.append(f"An hour of a GPU's work that counted cost {cost.said()}{of_energy}.")
+    return said
 
 
 def _unfinished(facts: Facts) -> list[str]:

@@ -1,0 +1,121 @@
+"""What a fleet draws and costs, by hand."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sim import results, staging
+from sim.fleet import Pool
+from sim.power import Draw, Load, Power, draw, drawn
+from sim.reports import answer
+from sim.results import Results
+from sim.scenario import Scenario
+from sim.workloads.jobs import WorkloadJobs
+from tests.support.playing import jobs
+
+HOUR = 3600.0
+PLAIN = {"working": 1.0, "waiting": 0.5, "idle": 0.1, "host": 1000.0, "pue": 1.25}
+
+
+def played(power: dict[str, Any], rows: list[tuple[float, float, int]], **parts: Any) -> Results:
+    pool = {"name": "p", "node": "dgx-h100", "nodes": 2, "price_per_gpu_hour": 2.0} | parts.pop("pool", {})
+    wanted = Scenario.model_validate(
+        {
+            "name": "small",
+            "fleet": {"pools": [pool]},
+            "scheduler": {"order": "fifo", "blocking": "strict"},
+            "workloads": [{"kind": "trace", "path": "jobs.csv"}],
+            "power": power,
+            **parts,
+        }
+    )
+    table = jobs(*rows)
+    return results.from_log(
+        wanted, WorkloadJobs(table, {}), staging.simulate(wanted, table), staging.nodes(wanted)
+    )
+
+
+def test_a_node_of_eight_h100_draws_what_was_measured() -> None:
+    """8.4 kW at most (arXiv 2412.08602), about 76 % of 10.2 kW in heavy training (arXiv 2506.14551)."""
+    pool = Pool(name="p", node="dgx-h100", nodes=1)
+    usual, full = draw(Power(), pool), draw(Power(working=1.0), pool)
+    assert 8 * full.working_w + full.host_w == pytest.approx(8400, rel=0.01)
+    assert 8 * usual.working_w + usual.host_w == pytest.approx(0.76 * 10_200, rel=0.01)
+
+
+def test_idle_power_is_the_catalogs_where_it_is_known() -> None:
+    assert draw(Power(), Pool(name="p", node="dgx-a100", nodes=1)).idle_w == 60.0
+    assert draw(Power(), Pool(name="p", node="dgx-h100", nodes=1)).idle_w == pytest.approx(0.15 * 700)
+    assert draw(Power(idle=0.2), Pool(name="p", node="dgx-a100", nodes=1)).idle_w == pytest.approx(80)
+
+
+def test_energy_and_cost_of_two_nodes_by_hand() -> None:
+    """Ten hours: one node works for six of them, the other is idle; 700 W rated, 70 W idle, 1 kW a host."""
+    found = played(
+        PLAIN | {"price_per_kwh": 0.1, "carbon_per_kwh": 0.4}, [(0, 6 * HOUR, 8), (9 * HOUR, HOUR, 1)]
+    )
+    # 16 GPUs idle and two hosts for ten hours; 8 GPUs at 630 W more for six, one for one
+    kwh = 10 * (16 * 0.07 + 2) + 6 * 8 * 0.63 + 0.63
+    assert found.metric("energy_mwh") == pytest.approx(kwh * 1.25 / 1e3)
+    assert found.metric("power_mean_kw") == pytest.approx(kwh / 10)
+    assert found.metric("power_peak_kw") == pytest.approx(16 * 0.07 + 2 + 8 * 0.63)
+    assert found.metric("power_p99_kw") == pytest.approx(16 * 0.07 + 2 + 8 * 0.63)
+    assert found.metric("gpu_cost") == pytest.approx(16 * 10 * 2.0)
+    assert found.metric("energy_cost") == pytest.approx(kwh * 1.25 * 0.1)
+    assert found.metric("carbon_t") == pytest.approx(kwh * 1.25 * 0.4 / 1e3)
+    whole = 320 + kwh * 1.25 * 0.1
+    assert found.metric("cost_per_useful_gpu_h") == pytest.approx(whole / 49)
+    told = " ".join(answer.sentences(found))
+    assert "Nodes drew" in told
+    assert "An hour of a GPU's work that counted cost" in told
+
+
+def test_waiting_draws_less_than_working() -> None:
+    """Four hours of work with three checkpoints of an hour: seven hours held, four of them at work."""
+    rule = {"every": HOUR, "write": HOUR}
+    found = played(PLAIN, [(0, 4 * HOUR, 8)], checkpoints=[rule], pool={"nodes": 1})
+    kwh = 7 * (8 * 0.07 + 1) + 8 * (4 * 0.63 + 3 * 0.28)
+    assert found.metric("energy_mwh") == pytest.approx(kwh * 1.25 / 1e3)
+
+
+@given(
+    stays=st.lists(
+        st.tuples(st.integers(0, 3), st.integers(1, 4), st.floats(0, 90), st.floats(0, 90), st.floats(0, 1)),
+        max_size=8,
+    )
+)
+def test_energy_is_the_area_under_power_and_the_sum_over_nodes(
+    stays: list[tuple[int, int, float, float, float]],
+) -> None:
+    columns = [np.array(each) for each in zip(*stays, strict=True)] or [np.zeros(0)] * 5
+    node, gpus, one_s, other_s, working = columns
+    load = Load(
+        node.astype(np.int64),
+        gpus.astype(np.int64),
+        np.minimum(one_s, other_s),
+        np.maximum(one_s, other_s),
+        working,
+    )
+    draws = [Draw(700.0, 300.0, 100.0, 900.0), Draw(400.0, 100.0, 60.0, 500.0)]
+    found = drawn(load, draws, np.array([0, 0, 1, 1]), np.array([8, 8, 4, 4]), 10.0, 80.0)
+    area_j = float((found.power_w * np.diff(found.time_s)).sum())
+    assert found.energy_j == pytest.approx(area_j, rel=1e-9)
+    assert found.quantile_w(1.0) == pytest.approx(found.peak_w)
+    assert found.peak_w >= found.mean_w * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("pool", "power", "told"),
+    [
+        ({"node": None, "gpus_per_node": 8}, {}, "needs to know the GPU of pool p"),
+        ({"node": None, "gpu": "h100-sxm5-80gb", "gpus_per_node": 8}, {}, "needs host"),
+        ({}, {"working": 1.5}, "less than or equal to 1"),
+        ({}, {"pue": 0.9}, "greater than or equal to 1"),
+    ],
+)
+def test_what_is_not_known_is_asked_for(pool: dict[str, Any], power: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        played(power, [(0, HOUR, 1)], pool=pool)
