@@ -35,6 +35,8 @@ def profiles(
         for setting in found.device.settings
         if setting.peak_memory is not None and setting.peak_memory.quality is not None
     ]
+    together = found.device.together
+    named += [("several devices", together)] if together is not None else []
     cli_tables.qualities(named, as_json=as_json)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +14,16 @@ from sim.calibration.fit import LeftOut, Prior, calibrate, cpu_prior, general_pr
 from sim.calibration.least_squares import Floats, minimise
 from sim.calibration.measured import Measured, network_of
 from sim.errors import Fault, PlanError, ProfileError
-from sim.perf.device import Device, Link, Piece, overlapped
+from sim.perf.device import Device, Link, Piece, Quality, gradient_bytes, overlapped
 from sim.perf.step_time import Layout, Precision, Step, step_s, work
 from sim.profile import CollectiveRow, Profile, TrainingRow, faults, read, warnings
 
 FEWEST_NETWORKS = 2
 FEWEST_ROWS = 4
-ALL_THREADS = "all"
+SCALING_START = np.log([0.05, 0.3, 0.002])
+"""Where scaling starts: 5 % of waiting, all-reduce that hardly hides, 2 ms of each step."""
+SCALING_SPREAD = np.array([1.0, 1.0, 1.5])
+SCALING_LARGEST = np.array([0.0, 3.0, 1.0])
 
 Kind = tuple[Precision, Layout, bool]
 
@@ -91,7 +94,7 @@ def fit_profiles(paths: Sequence[Path], name: str, gpu: str | None = None) -> Pr
         links=links,
         samples_per_s=_loading(profiles),
     )
-    device = device.model_copy(update={"overlap": _overlap(device, profiles)})
+    device = _with_scaling(device, profiles)
     notes = [note for profile in profiles for note in warnings(profile)]
     notes += [
         f"{kind[0]} {kind[1]} has too few configurations for a fit: {len(own)}"
@@ -189,30 +192,80 @@ def _line(moved: Floats, times: Floats) -> tuple[Piece, float]:
     return Piece(latency_s=latency_s, rate=rate), float(np.abs(misses(found.values)).mean())
 
 
-def _overlap(device: Device, profiles: Sequence[Profile]) -> float:
-    """How much of the all-reduce hides, from steps on several devices; the usual value without any."""
-    told = []
-    for profile in profiles:
-        for row in profile.training:
-            known = [
-                s
-                for s in device.settings
-                if (s.precision, s.layout, s.compiled) == (row.precision, row.layout, row.compiled)
-            ]
-            linked = row.world_size in {link.world for link in device.links}
-            if row.status == "ok" and row.world_size > 1 and known and linked:
-                measured = _measured(row, profile)
-                alone_s = float(step_s(known[0].logarithms, work([measured.step]))[0])
-                reduce_s = device.link(row.world_size).all_reduce_s(4.0 * measured.step.model.parameters)
-                told.append((alone_s, reduce_s, measured.step_s))
+@dataclass(frozen=True, slots=True)
+class _Together:
+    """A step on several devices: alone, its all-reduce by itself, and as measured."""
+
+    network: str
+    world: int
+    alone_s: float
+    reduce_s: float
+    step_s: float
+
+
+def _with_scaling(device: Device, profiles: Sequence[Profile]) -> Device:
+    """The device with what steps on several of it take besides: waiting, all-reduce that shows, a fixed time.
+
+    Errors are of the steps of one network left out at a time.
+    """
+    told = [row for profile in profiles for row in _together(device, profile)]
     if not told:
-        return device.overlap
+        return device
+    whole = _fit_scaling(told)
+    networks = sorted({row.network for row in told})
+    misses: list[float] = []
+    for network in networks if len(networks) > 1 else ():
+        at = _fit_scaling([row for row in told if row.network != network])
+        misses += [_scaled_s(at, row) / row.step_s - 1 for row in told if row.network == network]
+    size = np.abs(misses)
+    quality = None
+    if misses:
+        quality = Quality(
+            left_out="one network, on several devices", n=len(misses), mape=float(f"{size.mean():.4g}"),
+            median=float(f"{np.median(size):.4g}"), p90=float(f"{np.quantile(size, 0.9):.4g}"),
+        )  # fmt: skip
+    waiting, sharpness, sync_s = np.exp(whole)
+    numbers = {"waiting": waiting, "overlap": 1 + sharpness, "sync_s": sync_s}
+    scaled = {name: float(f"{value:.4g}") for name, value in numbers.items()} | {"together": quality}
+    return device.model_copy(update=scaled)
+
+
+def _together(device: Device, profile: Profile) -> Iterator[_Together]:
+    """Steps on several devices beside the same on one with as many threads, or as that is predicted."""
+    linked = {link.world for link in device.links}
+    settings = {(each.precision, each.layout, each.compiled): each for each in device.settings}
+    ones = {
+        _configuration(row): row for row in profile.training if row.status == "ok" and row.world_size == 1
+    }
+    for row in profile.training:
+        setting = settings.get((row.precision, row.layout, row.compiled))
+        if row.status != "ok" or row.world_size not in linked or setting is None:
+            continue
+        measured = _measured(row, profile)
+        alone = ones.get(_configuration(row))
+        alone_s = (
+            float(step_s(setting.logarithms, work([measured.step]))[0])
+            if alone is None
+            else _measured(alone, profile).step_s
+        )
+        reduce_s = device.link(row.world_size).all_reduce_s(gradient_bytes(measured.step.model))
+        yield _Together(network_of(measured), row.world_size, alone_s, reduce_s, measured.step_s)
+
+
+def _configuration(row: TrainingRow) -> tuple[object, ...]:
+    return row.model, row.batch_per_device, row.precision, row.layout, row.compiled, row.threads
+
+
+def _fit_scaling(rows: Sequence[_Together]) -> Floats:
+    """Logarithms of the share of waiting, of how much hides, and of the fixed time."""
 
     def misses(at: Floats) -> Floats:
-        sharpness = 1 + math.exp(float(at[0]))
-        return np.array(
-            [math.log(overlapped(alone, reduce, sharpness) / step) for alone, reduce, step in told]
-        )
+        return np.array([math.log(_scaled_s(at, row) / row.step_s) for row in rows])
 
-    found = minimise(misses, np.zeros(1), np.ones(1), np.full(1, 3.0), noise=0.05)
-    return float(f"{1 + math.exp(float(found.values[0])):.4g}")
+    return minimise(misses, SCALING_START, SCALING_SPREAD, SCALING_LARGEST, noise=0.05).values
+
+
+def _scaled_s(at: Floats, row: _Together) -> float:
+    waiting, sharpness, sync_s = np.exp(at)
+    slower_s = row.alone_s * (1 + waiting * math.log2(row.world))
+    return overlapped(slower_s, row.reduce_s, 1 + sharpness) + float(sync_s)

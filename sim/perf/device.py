@@ -186,6 +186,12 @@ class Device(Part):
         0.0,
         description="share by which a step gets longer with each doubling of the devices of a node",
     )
+    sync_s: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="time of each step on several devices besides, until all have begun and ended it"
+    )
+    together: Quality | None = Field(
+        None, description="errors of steps on several devices, one network left out at a time"
+    )
     samples_per_s: Positive | None = Field(
         None, description="of the data path of one node; left out, no limit"
     )
@@ -259,7 +265,7 @@ def training_step(
                 )
             all_reduce_s = link.all_reduce_s(gradient_bytes(model))
         together_s = alone_s * (1 + device.waiting * math.log2(world / nodes))
-        whole_s = overlapped(together_s, all_reduce_s, device.overlap)
+        whole_s = overlapped(together_s, all_reduce_s, device.overlap) + device.sync_s
     if device.samples_per_s is not None:
         loading_s = batch * world / nodes / device.samples_per_s
         whole_s = overlapped(whole_s, loading_s, 8.0)
