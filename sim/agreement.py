@@ -17,7 +17,7 @@ from sim.network import Network, Store, TrafficRule
 from sim.objectives import Objective
 from sim.power import Power, draw
 from sim.scheduler import SchedulerSpec
-from sim.workloads import MOST_JOBS, Workload
+from sim.workloads import MOST_JOBS, Training, TrainingSteps, Workload
 
 CHECKED = (
     "horizon", "warm_up", "fleet", "tenants", "scheduler", "workloads", "network", "stores", "traffic",
@@ -59,6 +59,7 @@ def disagreements(draft: Draft) -> Iterator[tuple[Location, str]]:
     yield from _checkpoints_have_an_interval(draft)
     yield from _stores_are_there(draft)
     yield from _traffic_has_a_network(draft)
+    yield from _traffic_names_trainings(draft)
     yield from _promises_know_no_sharing(draft)
     yield from _power_is_known(draft)
 
@@ -86,11 +87,27 @@ def _stores_are_there(draft: Draft) -> Iterator[tuple[Location, str]]:
             yield (rules, position, "store"), f'"{store}" is not a store; {told}'
 
 
+def _traffic_names_trainings(draft: Draft) -> Iterator[tuple[Location, str]]:
+    """Workloads whose traffic is to be told say what they train."""
+    if draft.workloads is None:
+        return
+    trains = {
+        workload.name
+        for workload in draft.workloads
+        if isinstance(getattr(workload, "duration", None), Training | TrainingSteps) and workload.name
+    }
+    for position, rule in enumerate(draft.traffic or ()):
+        if rule.workload is not None and rule.workload not in trains:
+            told = hint(rule.workload, sorted(trains)) if trains else "no workload does"
+            message = f'"{rule.workload}" is not a workload that says what it trains; {told}'
+            yield ("traffic", position, "workload"), message
+
+
 def _traffic_has_a_network(draft: Draft) -> Iterator[tuple[Location, str]]:
     """Where something is sent there is a network, and it is known what the cards of each node carry."""
     if draft.network is None:
         for position, rule in enumerate(draft.traffic or ()):
-            if rule.sends > 0 and "network" not in draft.unsound:
+            if (rule.sends > 0 or rule.workload is not None) and "network" not in draft.unsound:
                 yield ("traffic", position, "sends"), "needs a network: say network: {card: 400 Gbit/s}"
         return
     pools = draft.fleet.pools if draft.fleet is not None else ()

@@ -204,6 +204,32 @@ class Estimate:
             weight_bytes=float(job.shape().parameters[0]) * (4.0 if job.number_format == "fp32" else 2.0),
         )
 
+    @property
+    def time_of_a_step_s(self) -> float:
+        """Seconds of a step, by the name that all estimates have for it."""
+        return self.step_s
+
+    def out_of_a_node(self) -> tuple[float, float]:
+        """Bytes a second that a node sends to others at full speed: by rings and in pairs, and to all evenly.
+
+        Tensor parallelism stays in a domain as far as it reaches. Gradients are added up in each node
+        first, so that each GPU sends its share of them to its like in the other nodes. Stages next to one
+        another are taken to be on different nodes.
+        """
+        job, layout, traffic = self.job, self.layout, self.traffic()
+        per_node = min(job.gpus_per_node, job.gpus)
+        if job.gpus <= per_node:
+            return 0.0, 0.0
+        inside = max(1, per_node // layout.tp)
+        ranks = layout.dp * layout.cp
+        near = min(inside, ranks)
+        across = ranks / near
+        data = traffic.data_bytes * (across - 1) / across / near / ((ranks - 1) / ranks) if ranks > 1 else 0.0
+        tensor = traffic.tensor_bytes * max(0.0, 1 - per_node / layout.tp)
+        experts = traffic.expert_bytes * max(0.0, (layout.ep - inside) / layout.ep)
+        rate = per_node / self.step_s
+        return (data + tensor + traffic.pipeline_bytes) * rate, experts * rate
+
     def memory_parts(self) -> dict[str, float]:
         """Bytes of the fullest GPU by what they hold."""
         names = ("weights", "gradients", "optimiser", "activations", "logits", "gathered", "fixed")

@@ -130,6 +130,20 @@ class NetworkEstimate:
             weight_bytes=4.0 * (job.model.parameters + job.model.buffers),
         )
 
+    @property
+    def time_of_a_step_s(self) -> float:
+        """Seconds of a step, by the name that all estimates have for it."""
+        return self.step.step_s
+
+    def out_of_a_node(self) -> tuple[float, float]:
+        """Bytes a second that a node sends to others at full speed: by rings, and nothing to all evenly."""
+        job = self.job
+        if job.nodes == 1:
+            return 0.0, 0.0
+        per_node = math.ceil(job.gpus / job.nodes)
+        each = 2 * (job.nodes - 1) / job.nodes * gradient_bytes(job.model) / per_node
+        return each * per_node / self.step.step_s, 0.0
+
     def where(self) -> dict[str, float]:
         """Seconds of a step by what they go to; they add up to the step."""
         job = self.job

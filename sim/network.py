@@ -74,14 +74,35 @@ class TrafficRule(Part):
     )
     reads: BytesPerSecond = Field(0.0, description="of each node from the store: its part of the data set")
     store: Name | None = Field(None, description="where it reads from")
+    workload: Name | None = Field(
+        None,
+        description="a workload with duration: kind: training or training_steps: what its jobs send and read"
+        " follows from what they train; give its tenant too, and leave out sends and reads",
+    )
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
+        if self.workload is not None:
+            if self.sends > 0 or self.reads > 0:
+                raise ValueError("sends and reads follow from workload; leave them out")
+            return self
         if (self.reads > 0) != (self.store is not None):
             raise ValueError("reads and store belong together")
         if not (self.sends > 0 or self.reads > 0):
-            raise ValueError("says nothing: give sends, or reads and store")
+            raise ValueError("says nothing: give sends, or reads and store, or workload")
         return self
+
+    def of_training(self, rings: float, evenly: float, reads: float) -> TrafficRule:
+        """The rule with what a training was found to send, by rings and evenly to all, and to read.
+
+        The larger of the two kinds of sending says the pattern of both.
+        """
+        told = {
+            "sends": rings + evenly,
+            "pattern": "all_to_all" if evenly > rings else "ring",
+            "reads": reads if self.store is not None else 0.0,
+        }
+        return self.model_copy(update=told)
 
     def fits(self, tenant: str, gpus: int) -> bool:
         """Whether the rule is for such a job."""

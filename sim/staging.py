@@ -25,12 +25,14 @@ from sim.outages import Outages
 from sim.partition import Request
 from sim.scheduler import Desk, EstimateSpec, desk
 from sim.tenancy import Account
+from sim.workloads import Training, TrainingSteps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sim import fleet
     from sim.checkpoints import CheckpointRule, Saving
+    from sim.network import TrafficRule
     from sim.partition import Shape
     from sim.scenario import Scenario
 
@@ -66,7 +68,7 @@ def prepare(
     codes = jobs.select(REQUEST).join(
         requests, on=REQUEST, how="left", nulls_equal=True, maintain_order="left"
     )["code"]
-    desks = _Desks(scenario, log)
+    desks = _Desks(scenario, log, folder)
     spec = scenario.scheduler.estimates
     outages = None if scenario.failures is None else _outages(scenario, desks, seed, folder)
     venues = [desks.venue(row) for row in requests.iter_rows(named=True)]
@@ -124,6 +126,7 @@ class _Desks:
 
     scenario: Scenario
     log: Log
+    folder: Path
     desks: dict[str | None, Desk] = field(init=False)
     accounts: dict[str, Account] = field(default_factory=dict)
 
@@ -174,9 +177,23 @@ class _Desks:
     def _demand(self, tenant: str, gpus: int, rule: CheckpointRule | None) -> Demand | None:
         """What such jobs ask of network and stores; None where they share nothing."""
         traffic = next((each for each in self.scenario.traffic if each.fits(tenant, gpus)), None)
+        if traffic is not None and traffic.workload is not None:
+            traffic = self._of_training(traffic, traffic.workload, gpus)
         if rule is None or rule.store is None:
             return None if traffic is None else Demand(traffic)
         return Demand(traffic, rule.size or 0.0, rule.store, rule.restart)
+
+    def _of_training(self, rule: TrafficRule, name: str, gpus: int) -> TrafficRule:
+        """The rule with what the jobs of a workload send and read as they train."""
+        for workload in self.scenario.workloads:
+            duration = getattr(workload, "duration", None)
+            if workload.name == name and isinstance(duration, Training | TrainingSteps):
+                found = duration.on(gpus, self.folder)
+                rings, evenly = found.out_of_a_node()
+                per_node = duration.gpus_per_node
+                each = found.traffic().input_bytes / math.ceil(gpus / per_node) / found.time_of_a_step_s
+                return rule.of_training(rings, evenly, each)
+        raise PlanError(f'traffic: "{name}" is not a workload that says what it trains')
 
     def _saving(self, rule: CheckpointRule, gpus: int, shape: Shape) -> Saving:
         """How such jobs save their work."""

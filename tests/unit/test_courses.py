@@ -7,11 +7,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from sim import results, staging
+from sim import experiment, results, staging
 from sim.errors import ScenarioError
 from sim.log import Log, Outcome
+from sim.perf.parallel.layouts import Layout
 from sim.reports import answer
 from sim.scenario import Scenario, load
+from sim.workloads import Training
 from sim.workloads.jobs import WorkloadJobs
 from tests.support.playing import jobs
 
@@ -248,3 +250,73 @@ def test_the_report_says_what_binds_first_and_more_of_it_is_what_helps() -> None
     assert "Add GPUs or admit less work first" in wide
     assert wide_s == pytest.approx(3 * 5_000, rel=0.05)
     assert thin_s > 1.5 * wide_s
+
+
+TRAINING = """
+name: small
+horizon: 3 d
+fleet: {pools: [{name: h, node: dgx-h100, nodes: 16, nodes_per_rack: 4}]}
+scheduler: {order: fifo, blocking: strict, placement: consolidate}
+network: {oversubscription: %s}
+stores: [{name: nfs, read: 100 GB/s, write: 100 GB/s}]
+traffic: [{workload: train, store: nfs}]
+workloads:
+  - kind: synthetic
+    name: train
+    count: 1
+    arrivals: {kind: batch, every: 1 d, size: 1}
+    gpus: 64
+    duration: %s
+"""
+LLAMA = (
+    "{kind: training, model: llama-3-8b, gpu: h100-sxm5-80gb, steps: 100, batch: 256, layout: {tp: 2, pp: 2}}"
+)
+RESNET = (
+    "{kind: training_steps, model: resnet50, device: h100-sxm5-80gb, batch: 1280, precision: fp16, steps: 50}"
+)
+
+
+def test_what_a_training_sends_and_reads_follows_from_its_model(tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(TRAINING % ("1", LLAMA))
+    found = experiment.run(load(path, thorough=True), tmp_path)
+    training = Training(
+        model="llama-3-8b", gpu="h100-sxm5-80gb", steps=100, batch=256, layout=Layout(tp=2, pp=2)
+    )
+    told = training.on(64, tmp_path)
+    carried = dict(found.tables["links"].select("name", "carried_bytes").rows())
+    # every step reads four bytes of each token, over all nodes together
+    assert carried["nfs reading"] == pytest.approx(100 * 4 * 256 * 8192)
+    # of a quarter of the weights each GPU sends a quarter of 2 x 3/4 of 3 bytes to its like in other nodes,
+    # and activations to the next stage
+    weights = told.job.model.parameters
+    data = 2 * (3 / 4) * 3 * (weights / 4) / 4
+    each = data + told.traffic().pipeline_bytes
+    assert carried["h-00 out"] == pytest.approx(100 * 8 * each, rel=0.02)
+    assert found.metric("contention_gpu_h") == 0.0
+    path.write_text(TRAINING % ("400", LLAMA))
+    assert (experiment.run(load(path), tmp_path).metric("contention_gpu_h") or 0.0) > 0.0
+
+
+def test_a_network_of_images_sends_its_gradients_and_reads_its_images(tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(TRAINING % ("1", RESNET))
+    found = experiment.run(load(path), tmp_path)
+    carried = dict(found.tables["links"].select("name", "carried_bytes").rows())
+    assert carried["nfs reading"] == pytest.approx(50 * 64 * 1280 * 110e3, rel=0.01)
+    assert carried["h-00 out"] == pytest.approx(50 * 2 * 7 / 8 * 4 * 25.56e6, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("{workload: trian, store: nfs}", 'did you mean "train"'),
+        ("{workload: train, sends: 1 GB/s}", "sends and reads follow from workload"),
+    ],
+)
+def test_traffic_of_workloads_that_do_not_train_is_refused(tmp_path: Path, rule: str, told: str) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text((TRAINING % ("1", LLAMA)).replace("{workload: train, store: nfs}", rule))
+    with pytest.raises(ScenarioError) as caught:
+        load(path)
+    assert told in str(caught.value)
