@@ -217,12 +217,13 @@ class Courses:
         traffic, cap = course.demand.traffic, 1.0
         widest = 0.0
         if traffic is not None:
-            widest = max(traffic.reads, traffic.sends if len(course.nodes) > 1 else 0.0)
+            reads = traffic.reads * traffic.missed(len(course.nodes))
+            widest = max(reads, traffic.sends if len(course.nodes) > 1 else 0.0)
             self.fabric.between(course.nodes, traffic.sends, traffic.pattern, usages)
-            if traffic.store is not None:
-                self.fabric.reads(course.nodes, traffic.reads, traffic.store, usages)
+            if traffic.store is not None and reads > 0:
+                self.fabric.reads(course.nodes, reads, traffic.store, usages)
                 limit = self.fabric.stores[traffic.store].per_node
-                cap = min(1.0, limit / traffic.reads) if limit is not None else 1.0
+                cap = min(1.0, limit / reads) if limit is not None else 1.0
         weight = 1 / widest if widest else 1.0
         course.activity = self.fabric.fluid.add(
             course.chunk_s, usages, now_s, weight=weight, cap=cap, what=course

@@ -13,8 +13,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from sim.caches import Policy, hit_ratio
 from sim.flows import Fluid
-from sim.parts import BytesPerSecond, Name, Part
+from sim.parts import Bytes, BytesPerSecond, Name, Part
 
 Usages = dict[int, float]
 Pattern = Literal["ring", "all_to_all"]
@@ -74,6 +75,14 @@ class TrafficRule(Part):
     )
     reads: BytesPerSecond = Field(0.0, description="of each node from the store: its part of the data set")
     store: Name | None = Field(None, description="where it reads from")
+    data_set: Bytes | None = Field(None, description="size of what it reads, over and over in a new order")
+    cache: Bytes | None = Field(
+        None, description="room of each node for it; what is found there is not read from the store"
+    )
+    cache_policy: Policy = Field(
+        "static",
+        description="static keeps what it has, lru and fifo drop the least recently used or the oldest",
+    )
     workload: Name | None = Field(
         None,
         description="a workload with duration: kind: training or training_steps: what its jobs send and read"
@@ -82,6 +91,10 @@ class TrafficRule(Part):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
+        if (self.data_set is None) != (self.cache is None):
+            raise ValueError("data_set and cache belong together")
+        if self.data_set is not None and (self.store is None or self.data_set <= 0):
+            raise ValueError("a cache needs a store that it stands before, and a data_set of more than 0")
         if self.workload is not None:
             if self.sends > 0 or self.reads > 0:
                 raise ValueError("sends and reads follow from workload; leave them out")
@@ -91,6 +104,12 @@ class TrafficRule(Part):
         if not (self.sends > 0 or self.reads > 0):
             raise ValueError("says nothing: give sends, or reads and store, or workload")
         return self
+
+    def missed(self, nodes: int) -> float:
+        """Share of what a job of so many nodes reads that its caches do not have, after the first pass."""
+        if self.data_set is None or self.cache is None:
+            return 1.0
+        return 1.0 - hit_ratio(self.cache_policy, nodes * self.cache / self.data_set)
 
     def of_training(self, rings: float, evenly: float, reads: float) -> TrafficRule:
         """The rule with what a training was found to send, by rings and evenly to all, and to read.

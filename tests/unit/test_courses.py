@@ -320,3 +320,11 @@ def test_traffic_of_workloads_that_do_not_train_is_refused(tmp_path: Path, rule:
     with pytest.raises(ScenarioError) as caught:
         load(path)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(("policy", "hits"), [("static", 0.5), ("lru", 0.1534), ("none", 0.0)])
+def test_what_is_in_the_cache_is_not_read(policy: str, hits: float) -> None:
+    """Two nodes that cache half of their data set and ask for 8 GB/s of a store of 4: min(f, b / (1 - h))."""
+    rule = {"reads": 4 * GB, "store": "nfs", "data_set": 4e12, "cache": 1e12, "cache_policy": policy}
+    log = play(jobs((0, 100, 16)), stores=[NFS], traffic=[rule])
+    assert spans(log) == {0: [(0, pytest.approx(max(100.0, 200.0 * (1 - hits)), rel=1e-3))]}

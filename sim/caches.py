@@ -1,0 +1,94 @@
+"""How much of a data set that is read in a new random order in every pass is found in a cache.
+
+A cache holds the share c of the data set. In the first pass nothing is found. Later, what is kept for good
+is found with probability c; least recently used finds far less, as what comes soon was often used long ago;
+first in, first out a little more than that.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Final, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from sim.errors import PlanError
+
+Policy: TypeAlias = Literal["static", "lru", "fifo", "none"]
+POLICIES: Final[tuple[Policy, ...]] = get_args(Policy)
+GRID: Final = 2000
+
+
+def hit_ratio(policy: Policy, share: float) -> float:
+    """Share of the reads of a later pass that a cache serves which holds such a share of the data set.
+
+    static: c, as MinIO caches (Mohan et al., VLDB 2021). lru: c + (1 - c) ln(1 - c). Raises PlanError for a
+    share below 0; more than the whole data set is the whole.
+
+    >>> [round(hit_ratio(policy, 0.5), 2) for policy in ("static", "lru", "fifo", "none")]
+    [0.5, 0.15, 0.19, 0.0]
+    """
+    if not share >= 0:
+        raise PlanError(f"a cache holds a share of 0 or more of a data set, not {share:g}")
+    c = min(share, 1.0)
+    if policy == "none" or c == 0:
+        return 0.0
+    if c == 1.0 or policy == "static":
+        return c
+    if policy == "lru":
+        return c + (1 - c) * math.log1p(-c)
+    return _fifo(c)
+
+
+def throughput(most: float, bandwidth: float, hits: float) -> float:
+    """Samples a second of a job that can use ``most`` and reads what it does not find at ``bandwidth``.
+
+    min(f, b / (1 - h)), reading and computing at once (SiloD, Zhao et al., EuroSys 2023).
+
+    >>> throughput(1000.0, 300.0, 0.5), throughput(1000.0, 300.0, 0.8)
+    (600.0, 1000.0)
+    """
+    return most if hits >= 1 else min(most, bandwidth / (1 - hits))
+
+
+@lru_cache(maxsize=256)
+def _fifo(c: float) -> float:
+    """First in, first out, by the life of one item.
+
+    Read at the place u of a pass and not found, it stays until c N other items were not found. Let F be the
+    share of a pass's misses before a place: then it stays until F has grown by L = c / (1 - h), h being
+    what is found. With a = L + F(u) - 1, if that is not negative, it is found for certain in the next
+    floor(a) passes, and in the one after if it comes before the place theta where F is what is left of a.
+    Where it is missed next gives the distribution of u, and so F again; both are found on a grid.
+    """
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        h = (low + high) / 2
+        if _found(c / (1 - h)) > h:
+            low = h
+        else:
+            high = h
+    return (low + high) / 2
+
+
+def _found(life: float) -> float:
+    """Share of reads that are found, where items stay for so many passes' misses."""
+    edges = np.linspace(0.0, 1.0, GRID + 1)
+    misses = np.full(GRID, 1.0 / GRID)
+    found = 0.0
+    for _ in range(200):
+        before = np.concatenate([[0.0], np.cumsum(misses)])
+        ahead = life + (before[:-1] + before[1:]) / 2 - 1
+        whole = np.floor(np.maximum(ahead, 0.0))
+        theta = np.where(ahead >= 0, np.interp(ahead - whole, before, edges), 0.0)
+        # missed evenly in [theta, 1] of that pass, or, if found there, anywhere in the next
+        first = np.minimum((theta * GRID).astype(np.int64), GRID - 1)
+        of_each = np.bincount(first, misses * (1 - theta) / (GRID - first), GRID)
+        following = np.cumsum(of_each) + float((misses * theta).sum()) / GRID
+        following = following / float(following.sum())
+        found = float((misses * (whole + theta)).sum())
+        if float(np.abs(following - misses).sum()) < 1e-9:  # noqa: PLR2004 - steady
+            break
+        misses = following
+    return found / (1 + found)
