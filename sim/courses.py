@@ -91,6 +91,8 @@ class Courses:
     clock: Clock
     ends: Callable[[Job, float], None]
     """Told when a job has done all its work."""
+    count_from_s: float = 0.0
+    """From when on it counts what jobs lose: the end of the warm-up."""
     running: dict[Job, Course] = field(default_factory=dict)
     _armed_s: float = math.inf
     _armed: int = 0
@@ -146,7 +148,8 @@ class Courses:
             kept_s = 0.0
         lost_s = max(0.0, course.done_s - kept_s) if outcome is not Outcome.DONE else 0.0
         used_s = kept_s + lost_s + course.loaded_s + course.written_s
-        return kept_s, lost_s, course.loaded_s, course.written_s, max(0.0, whole_s - used_s)
+        stalled_s = whole_s - used_s if whole_s - used_s > ALMOST * whole_s else 0.0
+        return kept_s, lost_s, course.loaded_s, course.written_s, stalled_s
 
     def arm(self, now_s: float) -> None:
         """Set the clock for the next end, if it has changed."""
@@ -285,7 +288,7 @@ class Courses:
             course.chunk_s = left_s
             course.untold_s += elapsed_s - worked_s
             if course.untold_s > ALMOST * elapsed_s:
-                self._blame(course, course.untold_s)
+                self._blame(course, course.untold_s, course.told_s, now_s)
             course.told_s, course.untold_s = now_s, 0.0
         course.since_s = now_s
 
@@ -295,11 +298,11 @@ class Courses:
             course = activity.what
             if not isinstance(course, Course) or activity is not course.activity or course.phase != WORKS:
                 continue
-            waited_s = (now_s - course.told_s) * (1.0 - rate)
-            course.told_s = now_s
+            since_s, course.told_s = course.told_s, now_s
+            waited_s = (now_s - since_s) * (1.0 - rate)
             if waited_s > 0:
                 course.untold_s -= waited_s
-                self._blame(course, waited_s)
+                self._blame(course, waited_s, since_s, now_s)
 
     def look(self, activities: Iterator[Activity]) -> None:
         """Rates were solved: what holds up those who work."""
@@ -308,8 +311,12 @@ class Courses:
             if isinstance(course, Course) and activity is course.activity and course.usages:
                 course.held_by = self.fabric.fluid.binding(activity)
 
-    def _blame(self, course: Course, waited_s: float) -> None:
-        """A job has worked slower than it could: for what it has waited, by what holds it up at last."""
+    def _blame(self, course: Course, waited_s: float, since_s: float, now_s: float) -> None:
+        """A job has worked slower than it could since some time: it has waited for what holds it up."""
+        if since_s < self.count_from_s < now_s:
+            waited_s *= (now_s - self.count_from_s) / (now_s - since_s)
+        elif now_s <= self.count_from_s:
+            return
         resource = course.held_by
         name = "limit of a node" if resource is None else self.fabric.fluid.names[resource]
         self.waited_gpu_s[name] = self.waited_gpu_s.get(name, 0.0) + waited_s * course.job.gpus

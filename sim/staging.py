@@ -84,7 +84,8 @@ def prepare(
         outages=outages,
     )
     if any(venue.demand is not None for venue in venues):
-        simulation.courses = Courses(_fabric(scenario), simulation.clock, simulation.end)
+        fabric = _fabric(scenario)
+        simulation.courses = Courses(fabric, simulation.clock, simulation.end, float(scenario.warm_up))
         for each in desks.desks.values():
             each.partition.courses = simulation.courses
     return simulation

@@ -328,3 +328,11 @@ def test_what_is_in_the_cache_is_not_read(policy: str, hits: float) -> None:
     rule = {"reads": 4 * GB, "store": "nfs", "data_set": 4e12, "cache": 1e12, "cache_policy": policy}
     log = play(jobs((0, 100, 16)), stores=[NFS], traffic=[rule])
     assert spans(log) == {0: [(0, pytest.approx(max(100.0, 200.0 * (1 - hits)), rel=1e-3))]}
+
+
+def test_what_is_lost_in_the_warm_up_does_not_count() -> None:
+    """Both jobs lose half of each second until 100 s; of that 60 s are measured."""
+    parts: dict[str, Any] = {"stores": [NFS], "traffic": [{"reads": 2 * GB, "store": "nfs"}]}
+    wanted = scenario(warm_up=40.0, **parts)
+    log = staging.simulate(wanted, jobs((0, 100, 16), (0, 50, 16)))
+    assert links(log)["nfs reading"][2] == pytest.approx(2 * 16 * 30)
