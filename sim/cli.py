@@ -449,13 +449,15 @@ def estimate(
     from images, such as resnet50, has its part of the batch on each GPU. Times come from models fitted to
     published runs; see docs/large-models.md and docs/calibration.md for their errors.
     """
-    from sim import cli_estimate, cli_estimate_network
+    from sim import cli_estimate
 
     for name, number in (("tokens", tokens), ("images", images)):
         if number is not None and not 0 < number < float("inf"):
             raise PlanError(f"--{name} {number:g} is not a number of {name}; write 300e9")
-    cli_estimate_network.refuse_unknown(model)
-    if cli_estimate_network.is_network(model):
+    if not cli_estimate.is_transformer(model):
+        from sim import cli_estimate_network
+
+        cli_estimate_network.refuse_unknown(model)
         if tokens is not None:
             raise PlanError(f"{model} learns from images; write --images in place of --tokens")
         cli_estimate_network.tell(model, gpus, images, image_size, deadline, price, options, as_json=as_json)
@@ -492,9 +494,12 @@ def search(
 
     With several --gpus: the fastest layout of each fleet, and which fleets are worth it.
     """
-    from sim import cli_estimate, cli_estimate_network
+    from sim import cli_estimate
 
-    cli_estimate_network.refuse_search(model)
+    if not cli_estimate.is_transformer(model):
+        from sim import cli_estimate_network
+
+        cli_estimate_network.refuse_search(model)
     asked, _ = cli_estimate.asked(model, None, options)
     cli_estimate.tell_search(asked, sizes, top, plot, as_json=as_json)
 

@@ -14,7 +14,7 @@ from sim import catalog, cli_output, cli_tables, units, words
 from sim.calibration import of_runs, training_runs
 from sim.catalog.machines import USUAL_FABRIC
 from sim.catalog.training_fit import TrainingFit, from_file, text, training_fit
-from sim.catalog.transformers import transformer
+from sim.catalog.transformers import FILES, transformer, transformer_names
 from sim.errors import PlanError, hint
 from sim.estimate import (
     DAY_S,
@@ -53,6 +53,11 @@ class Asked:
     fabric: str | None
     lora: int | None
     fit: Path | None
+
+
+def is_transformer(model: str) -> bool:
+    """Whether a name is of a transformer, or a file that describes one."""
+    return Path(model).suffix in FILES or model in transformer_names()
 
 
 def asked(model: str, gpus: int | None, options: Mapping[str, Any]) -> tuple[Asked, dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final, cast, get_args
 
 from rich.text import Text
@@ -11,7 +10,7 @@ from rich.text import Text
 from sim import catalog, cli_output, units, words
 from sim.catalog.machines import USUAL_FABRIC
 from sim.catalog.networks import has_network, network, network_names
-from sim.catalog.transformers import FILES, transformer_names
+from sim.catalog.transformers import transformer_names
 from sim.errors import PlanError, hint
 from sim.estimate import DRAW, HOST_SHARE, HOUR_S, PUE
 from sim.estimate_network import (
@@ -34,26 +33,20 @@ FOR_TEXT: Final = {
 """Options that only a transformer takes."""
 
 
-def is_network(model: str) -> bool:
-    """Whether the name is of a network that learns from images, and not of a transformer."""
-    return Path(model).suffix not in FILES and model not in transformer_names() and has_network(model)
-
-
 def refuse_unknown(model: str) -> None:
-    """PlanError with the nearest names for a name that is neither of a transformer nor of a network."""
-    if Path(model).suffix in FILES or model in transformer_names() or has_network(model):
-        return
-    told = hint(model, (*transformer_names(), *network_names()))
-    raise PlanError(f'"{model}" is no model of the catalog; {told}, or name a file')
+    """PlanError with the nearest names for a name that is neither of a network nor of a transformer."""
+    if not has_network(model):
+        told = hint(model, (*transformer_names(), *network_names()))
+        raise PlanError(f'"{model}" is no model of the catalog; {told}, or name a file')
 
 
 def refuse_search(model: str) -> None:
-    """PlanError for a network where ways to split a model are asked for: it has only one."""
-    if is_network(model):
-        raise PlanError(
-            f"{model} is split by its images alone, so there is nothing to search; "
-            f"dcplan estimate --model {model} tells how long it takes"
-        )
+    """PlanError for a name that is not of a transformer, where ways to split one are asked for."""
+    refuse_unknown(model)
+    raise PlanError(
+        f"{model} is split by its images alone, so there is nothing to search; "
+        f"dcplan estimate --model {model} tells how long it takes"
+    )
 
 
 def tell(
