@@ -30,10 +30,10 @@ from sim.estimate import (
     smallest,
     usual_batch,
 )
+from sim.grids import grid
 from sim.perf.device import NORMAL_80
 from sim.perf.parallel.layouts import Layout
 from sim.perf.parallel.machines import FORMATS, SOFTWARE
-from sim.reports.terminal import grid
 
 GB: Final = 1e9
 

@@ -21,8 +21,8 @@ from sim.estimate_network import (
     network_device,
     smallest_network,
 )
+from sim.grids import grid
 from sim.perf.step_time import Precision
-from sim.reports.terminal import grid
 
 USUAL_BATCH: Final = 256
 FOR_TEXT: Final = {

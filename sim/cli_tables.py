@@ -11,10 +11,10 @@ from rich.text import Text
 from sim import cli_output, units, words
 from sim.catalog import Entry, GpuType, NodeType
 from sim.catalog.transformers import Description
+from sim.grids import grid
 from sim.parts import Part
 from sim.perf.flops import training_flops_per_token
 from sim.perf.transformer import Transformer
-from sim.reports.terminal import grid
 
 if TYPE_CHECKING:
     from rich.console import Console

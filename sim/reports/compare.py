@@ -17,10 +17,10 @@ from rich.text import Text
 
 from sim import words
 from sim.errors import PlanError
+from sim.grids import grid
 from sim.reports import figures, html, svg
 from sim.reports.facts import Facts, Metric
 from sim.reports.svg import Markup, element, joined
-from sim.reports.terminal import grid
 from sim.statistics import BATCHES, Interval, batch_means
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from rich.text import Text
 
 from sim import units, words
 from sim.errors import PlanError
+from sim.grids import grid
 from sim.log import CAUSES
 from sim.reports import steps
 from sim.reports.facts import CAUSE_NAMES, Facts
-from sim.reports.terminal import grid
 
 if TYPE_CHECKING:
     from sim.results import Results

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from sim import words
+from sim.grids import grid
 from sim.reports.answer import sentences
 from sim.reports.facts import CAUSE_NAMES, Facts, Metric
 from sim.reports.objective import objective_text
@@ -44,25 +43,6 @@ def render(results: Results, out: Console) -> None:
         if made is not None:
             out.print()
             out.print(made)
-
-
-def grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> Table:
-    """A plain table: the first `texts` columns are words and may wrap, the others numbers."""
-    made = Table(
-        title=Text(title),
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    for place, name in enumerate(columns):
-        is_text = place < texts
-        made.add_column(Text(name), justify="left" if is_text else "right", overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
-    return made
 
 
 def _fleet(facts: Facts) -> Table:
