@@ -123,7 +123,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         }
         product = _as_product(name, args, output)
         if product is None:
-            return Operator(kind=_memory_kind(name), count=1, **sizes)
+            return Operator(kind=_memory_kind(name), count=1, taps=_window(name, args), **sizes)
         kind, rows, columns, length, groups = product
         if kind == "attention" and weights:
             kind = "matrix_product"
@@ -234,6 +234,14 @@ def _as_product(
         left, right = args[-2:]
         return "attention", left.shape[1], right.shape[2], left.shape[2], left.shape[0]
     return None
+
+
+def _window(name: str, args: tuple[Any, ...]) -> int:
+    """Positions of the window of a pooling."""
+    if name not in {"max_pool2d_with_indices", "avg_pool2d"}:
+        return 1
+    sides = args[1] if len(args[1]) > 1 else args[1] * 2
+    return int(math.prod(sides))
 
 
 def kind(func: Any, args: tuple[Any, ...]) -> OperatorKind:  # noqa: ANN401 - an operator

@@ -33,6 +33,8 @@ class Measured:
     step_s: float
     compiled: bool = False
     peak_memory_bytes: float | None = None
+    groups_s: tuple[float, ...] = ()
+    """Of the step time, that of each of ``step_time.GROUPS``, where it was looked into."""
 
     @property
     def name(self) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sim.calibration.least_squares import Floats, minimise
 from sim.errors import PlanError
-from sim.perf.collectives import KINDS, CollectiveLink, Kind, sent_bytes
+from sim.perf.collectives import KINDS, CollectiveLink, sent_bytes
 from sim.perf.device import NORMAL_80, Quality
 
 NOISE: Final = 0.08
@@ -176,12 +176,4 @@ def _kinds_left_out(rows: Measured, name: str) -> Floats:
 
 
 def _quality(what: str, misses: Floats, spread: float) -> Quality:
-    errors = np.abs(np.expm1(misses))
-    return Quality(
-        left_out=what, n=len(errors), mape=float(f"{errors.mean():.4g}"),
-        median=float(f"{np.median(errors):.4g}"), p90=float(f"{np.quantile(errors, 0.9):.4g}"),
-        coverage=float(f"{(np.abs(misses) <= NORMAL_80 * spread).mean():.4g}"),
-    )  # fmt: skip
-
-
-__all__ = ["Kind", "Measured", "calibrated", "fit_link", "measured", "predicted"]
+    return Quality.of(what, np.expm1(misses), np.abs(misses) <= NORMAL_80 * spread)

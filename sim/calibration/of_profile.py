@@ -15,11 +15,13 @@ from sim.calibration.least_squares import Floats, minimise
 from sim.calibration.measured import Measured, network_of
 from sim.errors import Fault, PlanError, ProfileError
 from sim.perf.device import Device, Link, Piece, Quality, gradient_bytes, overlapped
-from sim.perf.step_time import Layout, Precision, Step, step_s, work
+from sim.perf.step_time import GROUPS, Layout, Precision, Step, group, step_s, work
 from sim.profile import CollectiveRow, Profile, TrainingRow, faults, read, warnings
 
 FEWEST_NETWORKS = 2
 FEWEST_ROWS = 4
+QUIET = 0.25
+"""Quantile of the repetitions that counts on a CPU: whatever else runs there only makes a step slower."""
 SCALING_START = np.log([0.05, 0.3, 0.002])
 """Where scaling starts: 5 % of waiting, all-reduce that hardly hides, 2 ms of each step."""
 SCALING_SPREAD = np.array([1.0, 1.0, 1.5])
@@ -110,17 +112,22 @@ def _measured(row: TrainingRow, profile: Profile) -> Measured:
         raise PlanError(
             f'the profile has no operator list of "{row.model}"; measure again with dcplan profile'
         )
-    step_time_s = _quietest_s(row) if profile.machine.device == "cpu" else float(np.median(row.step_s))
+    step_time_s = float(np.quantile(row.step_s, QUIET if profile.machine.device == "cpu" else 0.5))
     named = model.model_copy(update={"name": row.model})
     step = Step(named, row.batch_per_device, row.precision)
-    return Measured(step, row.layout, step_time_s, row.compiled, row.peak_memory_bytes)
+    groups_s = _groups_s(row, step_time_s)
+    return Measured(step, row.layout, step_time_s, row.compiled, row.peak_memory_bytes, groups_s)
 
 
-def _quietest_s(row: TrainingRow) -> float:
-    """Median of the fastest pass: whatever else runs on a CPU only ever makes a step slower."""
-    passes = np.array(row.pass_index)
-    times = np.array(row.step_s)
-    return min(float(np.median(times[passes == index])) for index in np.unique(passes))
+def _groups_s(row: TrainingRow, step_time_s: float) -> tuple[float, ...]:
+    """The step time by groups of operators, as the quietest step that was looked into divides it."""
+    if not row.operators_s:
+        return ()
+    looks = np.array(list(row.operators_s.values()))
+    quietest = looks[:, looks.sum(axis=0).argmin()]
+    places = [group(kind) for kind in row.operators_s]
+    parts = np.bincount(places, quietest, len(GROUPS))
+    return tuple(float(part) for part in parts * (step_time_s / parts.sum()))
 
 
 def _enough(rows: Sequence[Measured]) -> bool:
@@ -217,13 +224,7 @@ def _with_scaling(device: Device, profiles: Sequence[Profile]) -> Device:
     for network in networks if len(networks) > 1 else ():
         at = _fit_scaling([row for row in told if row.network != network])
         misses += [_scaled_s(at, row) / row.step_s - 1 for row in told if row.network == network]
-    size = np.abs(misses)
-    quality = None
-    if misses:
-        quality = Quality(
-            left_out="one network, on several devices", n=len(misses), mape=float(f"{size.mean():.4g}"),
-            median=float(f"{np.median(size):.4g}"), p90=float(f"{np.quantile(size, 0.9):.4g}"),
-        )  # fmt: skip
+    quality = Quality.of("one network, on several devices", np.array(misses)) if misses else None
     waiting, sharpness, sync_s = np.exp(whole)
     numbers = {"waiting": waiting, "overlap": 1 + sharpness, "sync_s": sync_s}
     scaled = {name: float(f"{value:.4g}") for name, value in numbers.items()} | {"together": quality}

@@ -52,12 +52,7 @@ class LeftOut:
 
 def quality(what: str, misses: Floats, variance: Floats) -> Quality:
     """Errors from logarithms of predicted over measured."""
-    errors = np.abs(np.expm1(misses))
-    inside = np.abs(misses) <= NORMAL_80 * np.sqrt(variance)
-    return Quality(
-        left_out=what, n=len(errors), mape=float(errors.mean()), median=float(np.median(errors)),
-        p90=float(np.quantile(errors, 0.9)), coverage=float(inside.mean()),
-    )  # fmt: skip
+    return Quality.of(what, np.expm1(misses), np.abs(misses) <= NORMAL_80 * np.sqrt(variance))
 
 
 def good(runs: Runs) -> NDArray[np.bool_]:

@@ -227,11 +227,7 @@ def scaling_left_out(data: Joint) -> Quality:
         keep[many[out]] = False
         steps = data.step_s(published.fit_joint(data, keep, whole).values)
         guess[out] = (steps[many] / steps[one])[out]
-    off = np.abs(guess / ratio - 1)
-    return Quality(
-        left_out="one row, given the same run's step on one GPU", n=len(pairs), mape=float(off.mean()),
-        median=float(np.median(off)), p90=float(np.quantile(off, 0.9)),
-    )  # fmt: skip
+    return Quality.of("one row, given the same run's step on one GPU", guess / ratio - 1)
 
 
 def part(whole: LeftOut, chosen: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> LeftOut:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Annotated, Final, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
 
 from sim import words
 from sim.errors import PlanError, listed
 from sim.parts import Name, Part
 from sim.perf.operators import Model, OperatorKind
-from sim.perf.step_time import NAMES, Floats, Layout, Precision, Step, step_s, work
+from sim.perf.step_time import NAMES, OPTIONAL, Floats, Layout, Precision, Step, step_s, work
 
 Positive = Annotated[float, Field(gt=0)]
 Interval = tuple[float, float]
@@ -37,6 +38,16 @@ class Quality(Part):
         le=1,
         description="share inside the interval that should hold 80 %, where there are intervals",
     )
+
+    @classmethod
+    def of(cls, left_out: str, errors: Floats, inside: NDArray[np.bool_] | None = None) -> Self:
+        """The figures of relative errors, and of which measurements lie in their interval."""
+        size = np.abs(errors)
+        figures = {"mape": size.mean(), "median": np.median(size), "p90": np.quantile(size, 0.9)}
+        if inside is not None:
+            figures["coverage"] = inside.mean()
+        rounded = {name: float(f"{value:.4g}") for name, value in figures.items()}
+        return cls(left_out=left_out, n=len(size), **rounded)
 
 
 class Range(Part):
@@ -86,6 +97,9 @@ class Memory(Part):
     activations_kept: Positive = Field(
         description="of what the forward pass writes, what is alive at the peak"
     )
+    largest_tensors: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="how many tensors as large as the largest activation are alive besides"
+    )
     spread: Annotated[float, Field(ge=0)] = Field(
         description="standard deviation of the logarithm of the error"
     )
@@ -97,6 +111,7 @@ class Memory(Part):
             self.fixed_bytes
             + self.bytes_per_parameter * step.model.parameters
             + self.activations_kept * written_bytes(step)
+            + self.largest_tensors * largest_tensor_bytes(step)
         )
 
 
@@ -120,6 +135,11 @@ class Setting(Part):
     weights: Range = Field(description="parameters of the networks")
     kinds: tuple[OperatorKind, ...] = Field(description="kinds of operators in the measured networks")
     peak_memory: Memory | None = None
+
+    @field_validator("parameters")
+    @classmethod
+    def _with_optional(cls, given: dict[str, float]) -> dict[str, float]:
+        return dict(OPTIONAL) | given
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -295,6 +315,12 @@ def written_bytes(step: Step) -> float:
     elements = sum(
         operator.count * (operator.output_elements + (operator.wide_output_elements if narrow else 0))
         for operator in step.model.operators
-        if operator.kind not in ("loss", "copy")
+        if operator.kind != "loss"
     )
     return float(step.batch * elements * (2 if narrow else 4))
+
+
+def largest_tensor_bytes(step: Step) -> float:
+    """Bytes of the largest tensor that an operator of a step reads or writes, in four bytes an element."""
+    sizes = (max(operator.input_elements, operator.output_elements) for operator in step.model.operators)
+    return 4.0 * step.batch * max(sizes, default=0)

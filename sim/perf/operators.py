@@ -54,7 +54,7 @@ class Operator(Part):
     gemm_n: Count = Field(0, description="columns of the matrix product, of one group")
     gemm_k: Count = Field(0, description="length of the sums of the matrix product, of one group")
     groups: int = Field(1, ge=1, description="independent matrix products")
-    taps: int = Field(1, ge=1, description="positions of a convolution's kernel: 9 for 3 x 3")
+    taps: int = Field(1, ge=1, description="positions of the window of a convolution or pooling: 9 for 3 x 3")
     wide_input_elements: Count = Field(
         0, description="of the input elements, those that keep 4 bytes in mixed precision"
     )

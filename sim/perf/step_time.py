@@ -7,6 +7,10 @@ weights), an update of its weights, and a fixed cost. On the device
 - everything else takes its bytes, as often as they are read and written, at the memory's rate;
 - each kernel adds a little.
 
+On a CPU, five things more take their time, which on a GPU hide: the start of a convolution, bringing its
+weights into another order, the positions of a pooling window, depthwise convolutions of more than 3 x 3, and
+memory that is fresh from the system.
+
 The host meanwhile launches the kernels; the slower of the two is what a step takes. All parameters are
 positive, so they are fitted as logarithms. What a kind of operator "reads and writes" is counted after what
 the algorithms need (a batch normalisation reads its input twice forward), so a traffic of 1 is its rate.
@@ -47,7 +51,16 @@ PASSES: Final[Mapping[str, tuple[float, float]]] = {
 }
 """How often the input and the output of an operator go through memory in one training step."""
 
-TRAFFIC: Final = (*PASSES, "depthwise", "depthwise_taps", "cast", "update")
+SLOW_ON_A_CPU: Final = (
+    "pooling_window", "wide_depthwise", "wide_depthwise_weights", "convolution_weights", "fresh",
+)  # fmt: skip
+"""Traffic that a GPU does not know; its factors are next to nothing there."""
+TRAFFIC: Final = (*PASSES, "depthwise", "depthwise_taps", "cast", "update", *SLOW_ON_A_CPU)
+GROUPS: Final = (
+    "convolution", "grouped_convolution", "depthwise_convolution", "matrix_product", "normalisation",
+    "activation", "other", "optimiser",
+)  # fmt: skip
+"""What the device time of a step is measured by: kinds of operators, the small ones together."""
 UPDATE_BYTES: Final = 36
 """Bytes a weight moves in an update with momentum: cast, gradient, momentum, weight, and their writing."""
 SHARPNESS: Final = 3.0
@@ -56,6 +69,14 @@ TILE: Final = 128
 REGULAR_GROUP_SIZES: Final = (4, 8, 16, 32)
 REGULAR_GROUPS: Final = 16
 ALIGNMENT: Final = 8
+USUAL_WINDOW: Final = 9
+"""Positions of a 3 x 3 window, for which libraries for CPUs have depthwise kernels of their own."""
+WINDOW_START: Final = 3
+"""Positions of a pooling window that its start takes as long as: 1, 4, 9 took 3.5, 6.5, 11 ns on one CPU."""
+FRESH_BYTES: Final = 32 * 2**20
+"""Larger tensors get pages from the system each time: glibc's largest threshold (mallopt(3))."""
+OFF: Final = 1e-15
+"""Of a cost that a device does not have."""
 IMAGE_CHANNELS: Final = 3
 MOSTLY_ONE_INPUT: Final = 1.5
 
@@ -98,10 +119,17 @@ def _parameters() -> tuple[Parameter, ...]:
         Parameter("half_tiles", 64.0, math.e, "tiles at which half of the device is busy"),
         Parameter("misaligned", 1.3, 1.35, "times longer if channels are no multiple of 8"),
     ]
-    found += [Parameter(f"traffic.{kind}", 1.2, 1.5, "times their bytes are moved") for kind in TRAFFIC]
+    found += [
+        Parameter(f"traffic.{kind}", OFF, 1.0, "times their bytes are moved, on a CPU")
+        if kind in SLOW_ON_A_CPU
+        else Parameter(f"traffic.{kind}", 1.2, 1.5, "times their bytes are moved")
+        for kind in TRAFFIC
+    ]
     return (
         *found,
         Parameter("kernel_s", 3e-6, 1.7, "device time of each kernel beyond its work"),
+        Parameter("image", 1.0, 1.0, "times longer for the forward pass over the image itself, on a CPU"),
+        Parameter("convolution_s", OFF, 1.0, "device time of each pass of a convolution besides, on a CPU"),
         Parameter("weight_s", 5e-6, math.e, "device time of updating each tensor of weights"),
         Parameter("host_s", 2e-5, 2.0, "host time of each operator of a step"),
         Parameter("step_s", 2e-3, math.e, "time of each step beyond its work"),
@@ -112,6 +140,30 @@ PARAMETERS: Final = _parameters()
 NAMES: Final = tuple(parameter.name for parameter in PARAMETERS)
 INDEX: Final = {name: place for place, name in enumerate(NAMES)}
 _PRODUCT_OF: Final = {"matrix_product": 4, "attention": 5}
+OPTIONAL: Final = {parameter.name: parameter.start for parameter in PARAMETERS if parameter.spread == 1}
+"""Parameters that the description of a device may leave out."""
+
+
+def group(kind: str) -> int:
+    """The place in ``GROUPS`` of a kind of operators, of products or of traffic."""
+    return GROUPS.index(_GROUP_OF.get(kind, "other"))
+
+
+_GROUP_OF: Final = {
+    "convolution": "convolution", "spatial": "convolution", "pointwise": "convolution",
+    "grouped_convolution": "grouped_convolution", "grouped": "grouped_convolution",
+    "grouped_general": "grouped_convolution", "depthwise_convolution": "depthwise_convolution",
+    "depthwise": "depthwise_convolution", "depthwise_taps": "depthwise_convolution",
+    "convolution_weights": "convolution", "wide_depthwise": "depthwise_convolution",
+    "wide_depthwise_weights": "depthwise_convolution",
+    "matrix_product": "matrix_product", "attention": "matrix_product", "normalisation": "normalisation",
+    "layer_normalisation": "normalisation", "activation": "activation", "update": "optimiser",
+    "optimiser": "optimiser",
+}  # fmt: skip
+_PRODUCT_GROUPS: Final = np.array([group(kind) for kind in PRODUCTS])
+_TRAFFIC_GROUPS: Final = np.array(
+    [[float(group(kind) == place) for place in range(len(GROUPS))] for kind in TRAFFIC]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +190,12 @@ class Work:
     inverse_tiles: Floats
     product_bytes: Floats
     misaligned: Floats
+    of_image: Floats
+    """1 where a convolution reads the image itself."""
     traffic_bytes: Floats
+    fresh_bytes: Floats
     kernels: Floats
+    convolutions: Floats
     weights: Floats
 
     def at_rates(self, compute: Floats, memory: Floats) -> Work:
@@ -149,6 +205,7 @@ class Work:
             flop=self.flop / compute[self.step_of],
             product_bytes=self.product_bytes / memory[self.step_of],
             traffic_bytes=self.traffic_bytes / memory[:, np.newaxis],
+            fresh_bytes=self.fresh_bytes / memory[:, np.newaxis],
         )
 
 
@@ -156,21 +213,26 @@ def work(steps: Sequence[Step]) -> Work:
     """What steps make a device do."""
     products: list[tuple[float, ...]] = []
     traffic = np.zeros((len(steps), len(TRAFFIC)))
-    kernels, weights = np.zeros(len(steps)), np.zeros(len(steps))
+    weights = np.zeros(len(steps))
+    kernels, convolutions, fresh = np.zeros((3, len(steps), len(GROUPS)))
     for place, step in enumerate(steps):
         for operator in step.model.operators:
-            kernels[place] += operator.count
+            own = group(operator.kind)
+            kernels[place, own] += operator.count
+            if operator.kind.endswith("convolution"):
+                convolutions[place, own] += 3 * operator.count
+            fresh[place, own] += operator.count * _fresh_bytes(operator, step)
             weights[place] += operator.count * (operator.weight_elements > 1)
             if operator.macs and operator.kind != "depthwise_convolution":
                 products += [(place, *one) for one in _passes(operator, step)]
             for kind, moved in _moved(operator, step):
                 traffic[place, TRAFFIC.index(kind)] += operator.count * moved
         traffic[place, TRAFFIC.index("update")] = UPDATE_BYTES * step.model.parameters
-    place_of, kind_of, *columns = np.array(products, dtype=np.float64).reshape(-1, 10).T
-    count, flop, across, length, sums, inverse_tiles, in_memory, odd = columns
+    place_of, kind_of, *columns = np.array(products, dtype=np.float64).reshape(-1, 11).T
+    count, flop, across, length, sums, inverse_tiles, in_memory, odd, of_image = columns
     return Work(
         len(steps), place_of.astype(np.int64), kind_of.astype(np.int64), count, flop, across, length, sums,
-        inverse_tiles, in_memory, odd, traffic, kernels, weights,
+        inverse_tiles, in_memory, odd, of_image, traffic, fresh, kernels, convolutions, weights,
     )  # fmt: skip
 
 
@@ -185,17 +247,19 @@ def _passes(operator: Operator, step: Step) -> list[tuple[float, ...]]:
     moved = _width(step) * (
         step.batch * (operator.input_elements + operator.output_elements) + operator.weight_elements
     )
+    of_image = operator.taps > 1 and channels <= IMAGE_CHANNELS and operator.kind == "convolution"
     odd = float(operator.gemm_n % ALIGNMENT != 0 or channels % ALIGNMENT != 0)
 
     def one(columns: float, length: float, *, sums: bool) -> tuple[float, ...]:
         tiles = rows * groups / TILE * math.ceil(columns / TILE)
         return (
             kind, operator.count, flop, columns, length, float(sums), 1 / tiles if sums else 0.0, moved, odd,
+            float(of_image and sums),
         )  # fmt: skip
 
     forward = one(operator.gemm_n, operator.gemm_k, sums=True)
     of_weights = one(operator.gemm_n, operator.gemm_k, sums=False)
-    if operator.taps > 1 and channels == IMAGE_CHANNELS:
+    if of_image:
         return [forward, of_weights]  # nobody asks for the gradient of an image
     return [forward, one(channels, operator.gemm_n * operator.taps, sums=True), of_weights]
 
@@ -221,16 +285,37 @@ def _moved(operator: Operator, step: Step) -> list[tuple[str, float]]:
     written = step.batch * _bytes(operator.output_elements, operator.wide_output_elements, step)
     if operator.macs:
         found = []
+        if operator.kind == "convolution":
+            found.append(("convolution_weights", 3.0 * _width(step) * operator.weight_elements))
         if operator.kind == "depthwise_convolution":
             elements = step.batch * (operator.input_elements + operator.output_elements)
             moved = 3.0 * _width(step) * (elements + operator.weight_elements)
-            found = [("depthwise", moved), ("depthwise_taps", moved * operator.taps)]
+            found += [("depthwise", moved), ("depthwise_taps", moved * operator.taps)]
+            if operator.taps > USUAL_WINDOW:
+                found += [
+                    ("wide_depthwise", _width(step) * elements),
+                    ("wide_depthwise_weights", _width(step) * step.batch * operator.weight_elements),
+                ]
         if step.precision in NARROW and operator.wide_input_elements:
             found.append(("cast", 12.0 * step.batch * operator.wide_input_elements))
         return found
     kind = _traffic_kind(operator)
     passes = PASSES[kind]
-    return [(kind, passes[0] * read + passes[1] * written)]
+    found = [(kind, passes[0] * read + passes[1] * written)]
+    if kind == "pooling" and operator.taps > 1:
+        found.append(("pooling_window", written * (operator.taps + WINDOW_START)))
+    return found
+
+
+def _fresh_bytes(operator: Operator, step: Step) -> float:
+    """Bytes of the tensors of a step that are large enough to come fresh from the system."""
+    written = 0 if operator.kind == "activation" else operator.output_elements
+    sizes = (
+        _width(step) * step.batch * written,
+        _width(step) * step.batch * operator.input_elements,
+        4 * operator.weight_elements,
+    )
+    return float(sum(size for size in sizes if size > FRESH_BYTES))
 
 
 def _traffic_kind(operator: Operator) -> str:
@@ -260,13 +345,27 @@ def step_s(logarithms: Floats, todo: Work) -> Floats:
 def device_and_host_s(logarithms: Floats, todo: Work) -> Floats:
     """Two rows: the work of a step, by the slower of device and host, and the fixed cost of a step."""
     value = np.exp(logarithms)
-    memory_rate = value[INDEX["memory_rate"]]
-    device = np.bincount(todo.step_of, todo.count * _product_s(value, todo), todo.steps)
-    traffic = value[INDEX[f"traffic.{TRAFFIC[0]}"] : INDEX[f"traffic.{TRAFFIC[-1]}"] + 1]
-    device = device + todo.traffic_bytes @ traffic / memory_rate
-    device += 3 * todo.kernels * value[INDEX["kernel_s"]] + todo.weights * value[INDEX["weight_s"]]
-    host = (todo.kernels + todo.weights) * value[INDEX["host_s"]]
+    device = groups_s(logarithms, todo).sum(axis=1)
+    host = (todo.kernels.sum(axis=1) + todo.weights) * value[INDEX["host_s"]]
     return np.stack([_larger(device, host, HOST_SHARPNESS), np.full(todo.steps, value[INDEX["step_s"]])])
+
+
+def groups_s(logarithms: Floats, todo: Work) -> Floats:
+    """Seconds of device time of each step (rows) by ``GROUPS`` (columns)."""
+    value = np.exp(logarithms)
+    place = todo.step_of * len(GROUPS) + _PRODUCT_GROUPS[todo.kind]
+    products = np.bincount(place, todo.count * _product_s(value, todo), todo.steps * len(GROUPS))
+    found = products.reshape(todo.steps, len(GROUPS)) + _moving_s(value, todo) @ _TRAFFIC_GROUPS
+    found += todo.fresh_bytes * value[INDEX["traffic.fresh"]] / value[INDEX["memory_rate"]]
+    found += 3 * todo.kernels * value[INDEX["kernel_s"]] + todo.convolutions * value[INDEX["convolution_s"]]
+    found[:, -1] += todo.weights * value[INDEX["weight_s"]]
+    return np.asarray(found)
+
+
+def _moving_s(value: Floats, todo: Work) -> Floats:
+    """Seconds of each step (rows) by kind of traffic (columns)."""
+    traffic = value[INDEX[f"traffic.{TRAFFIC[0]}"] : INDEX[f"traffic.{TRAFFIC[-1]}"] + 1]
+    return np.asarray(todo.traffic_bytes * traffic / value[INDEX["memory_rate"]])
 
 
 def _product_s(value: Floats, todo: Work) -> Floats:
@@ -282,6 +381,7 @@ def _product_s(value: Floats, todo: Work) -> Floats:
     slowed = (1 + half_columns / todo.columns) * (1 + half_length / todo.length)
     slowed = slowed * (1 + value[INDEX["half_tiles"]] * todo.inverse_tiles)
     slowed = slowed * np.where(todo.misaligned > 0, value[INDEX["misaligned"]], 1.0)
+    slowed = slowed * np.where(todo.of_image > 0, value[INDEX["image"]], 1.0)
     multiplying = todo.flop * slowed / (value[INDEX["compute_rate"]] * of_each("efficiency"))
     moving = todo.product_bytes * of_each("traffic") / value[INDEX["memory_rate"]]
     return _larger(multiplying, moving, SHARPNESS)
@@ -296,7 +396,5 @@ def parts_s(logarithms: Floats, step: Step) -> dict[str, float]:
     """Seconds of device time of one step, by kind of product and of traffic."""
     todo, value = work([step]), np.exp(logarithms)
     products = np.bincount(todo.kind, todo.count * _product_s(value, todo), len(PRODUCTS))
-    traffic = value[INDEX[f"traffic.{TRAFFIC[0]}"] : INDEX[f"traffic.{TRAFFIC[-1]}"] + 1]
-    moved = todo.traffic_bytes[0] * traffic / value[INDEX["memory_rate"]]
-    named = zip((*PRODUCTS, *TRAFFIC), (*products, *moved), strict=True)
+    named = zip((*PRODUCTS, *TRAFFIC), (*products, *_moving_s(value, todo)[0]), strict=True)
     return {name: float(time_s) for name, time_s in named if time_s > 0}

@@ -130,6 +130,11 @@ class TrainingRow(ModelRow):
     phases_s: dict[Phase, tuple[NotNegative, ...]] = Field(
         {}, description="parts of the step, measured in a pass of their own: their sum is not step_s exactly"
     )
+    operators_s: dict[str, tuple[NotNegative, ...]] = Field(
+        {},
+        description="time by kind of operator, measured in steps of their own, one by one; only where an "
+        "operator is done when its call returns: on a CPU",
+    )
 
     @property
     def devices(self) -> int:

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from sim.calibration.fit import general_prior
+from sim.calibration.fit import cpu_prior, general_prior
 from sim.catalog.networks import network
-from sim.perf.step_time import INDEX, Floats, Step, step_s, work
+from sim.perf.device import Memory
+from sim.perf.step_time import GROUPS, INDEX, Floats, Step, groups_s, step_s, work
 from sim.profile import Machine, Profile, TrainingRow
 
 NETWORKS = (
@@ -18,6 +19,9 @@ NETWORKS = (
     "resnext50_32x4d",
 )
 BATCHES = (4, 8, 16, 32)
+
+
+MEMORY = Memory(fixed_bytes=5e8, bytes_per_parameter=16, activations_kept=0.9, largest_tensors=1, spread=0.01)
 
 
 def truth() -> Floats:
@@ -47,7 +51,7 @@ def profile(
                 TrainingRow(
                     model=name, batch_per_device=batch, precision="fp32", layout="nchw",
                     step_s=tuple(times), pass_index=(0, 0, 0, 1, 1, 1),
-                    peak_memory_bytes=5e8 + 16 * model.parameters + 12.0 * batch * model.activation_elements,
+                    peak_memory_bytes=MEMORY.peak_bytes(Step(model, batch, "fp32")),
                 )
             )  # fmt: skip
     machine = Machine(
@@ -56,3 +60,44 @@ def profile(
         load_average=0.0,
     )  # fmt: skip
     return Profile(machine=machine, models=models, training=tuple(rows), command="dcplan profile")
+
+
+def cpu_truth() -> Floats:
+    """A CPU whose convolutions start slowly, and which gets large tensors fresh from the system."""
+    prior = cpu_prior()
+    at = prior.centre + 0.5 * np.random.default_rng(5).standard_normal(len(prior.centre)) * np.minimum(
+        prior.spread, 0.4
+    )
+    known = {"compute_rate": 4e11, "memory_rate": 6e10, "convolution_s": 8e-5, "traffic.fresh": 12.0}
+    for name, value in known.items():
+        at[INDEX[name]] = np.log(value)
+    return at
+
+
+def cpu_profile(*, looks: bool) -> Profile:
+    """A sweep of that CPU; with looks, it says how long each kind of operators took."""
+    rng, rows = np.random.default_rng(2), []
+    models = {name: network(name) for name in NETWORKS}
+    for name, model in models.items():
+        for batch in BATCHES:
+            todo = work([Step(model, batch, "fp32")])
+            exact, parts = float(step_s(cpu_truth(), todo)[0]), groups_s(cpu_truth(), todo)[0]
+            seen = {
+                kind: (float(part), 1.3 * float(part))
+                for kind, part in zip(GROUPS, parts, strict=True)
+                if looks and part
+            }
+            rows.append(
+                TrainingRow(
+                    model=name, batch_per_device=batch,
+                    step_s=tuple(exact * np.exp(0.05 * rng.standard_normal(4))),
+                    pass_index=(0, 0, 1, 1), operators_s={named(kind): times for kind, times in seen.items()},
+                )
+            )  # fmt: skip
+    machine = profile(networks=("resnet18",)).machine.model_copy(update={"device": "cpu"})
+    return Profile(machine=machine, models=models, training=tuple(rows), command="dcplan profile")
+
+
+def named(kind: str) -> str:
+    """A kind of operators that is in the group."""
+    return "element_wise" if kind == "other" else kind

@@ -14,7 +14,7 @@ from sim.catalog.networks import network
 from sim.cli import main
 from sim.errors import PlanError, ProfileError
 from sim.perf.device import training_step
-from sim.perf.step_time import NAMES, Step, step_s, work
+from sim.perf.step_time import NAMES, Step, groups_s, step_s, work
 from sim.workloads.training_steps import TrainingSteps
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -71,8 +71,29 @@ def test_peak_memory_is_predicted(fitted: of_profile.ProfileFit) -> None:
     assert memory.quality is not None
     assert memory.quality.mape < 0.1
     model = network("resnet101")
-    exact = 5e8 + 16 * model.parameters + 3.0 * 16 * model.activation_elements * 4
-    assert memory.peak_bytes(Step(model, 16, "fp32")) == pytest.approx(exact, rel=0.1)
+    step = Step(model, 16, "fp32")
+    assert memory.peak_bytes(step) == pytest.approx(synthetic.MEMORY.peak_bytes(step), rel=0.1)
+
+
+@pytest.fixture(scope="module")
+def cpus(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, of_profile.ProfileFit]:
+    folder = tmp_path_factory.mktemp("cpu")
+    for looks in (False, True):
+        profiles.write(synthetic.cpu_profile(looks=looks), folder / f"{looks}.json")
+    return {looks: of_profile.fit_profiles([folder / f"{looks}.json"], "cpu") for looks in (False, True)}
+
+
+def test_looks_into_the_step_make_the_fit_of_a_cpu_better(cpus: dict[bool, of_profile.ProfileFit]) -> None:
+    blind, looked = (cpus[looks].device.settings[0] for looks in (False, True))
+    assert looked.quality[0].mape < min(0.06, blind.quality[0].mape)
+    todo = work([Step(network("resnet101"), 8, "fp32"), Step(network("vgg16"), 16, "fp32")])
+    exact = groups_s(synthetic.cpu_truth(), todo)
+    off = [np.abs(groups_s(one.logarithms, todo) - exact).sum() / exact.sum() for one in (blind, looked)]
+    assert off[1] < min(0.06, off[0])
+
+
+def test_the_start_of_a_convolution_is_recovered(cpus: dict[bool, of_profile.ProfileFit]) -> None:
+    assert cpus[True].device.settings[0].parameters["convolution_s"] == pytest.approx(8e-5, rel=0.15)
 
 
 def test_a_prediction_says_when_it_goes_beyond_the_measurements(fitted: of_profile.ProfileFit) -> None:

@@ -48,6 +48,11 @@ def test_depthwise_grouped_and_dense_convolutions_are_told_apart() -> None:
     assert "depthwise_convolution" in {operator.kind for operator in traced("mobilenet_v2").operators}
 
 
+def test_poolings_know_their_window() -> None:
+    windows = {operator.taps for operator in traced("squeezenet1_1").operators if operator.kind == "pooling"}
+    assert 9 in windows
+
+
 def test_fused_attention_is_one_operator_and_leaves_pytorch_as_it_was() -> None:
     before = torch.nn.functional.scaled_dot_product_attention
     attention = [operator for operator in traced("vit_b_16").operators if operator.kind == "attention"]

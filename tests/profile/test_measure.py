@@ -55,6 +55,15 @@ def test_phases_add_up_to_about_the_step() -> None:
     assert row.median_s == pytest.approx(sum(row.median_phases_s.values()), rel=0.5)
 
 
+def test_the_time_of_each_kind_of_operator_is_part_of_the_step() -> None:
+    row = trained(batch=32)
+    assert {"convolution", "pooling", "matrix_product", "optimiser"} <= set(row.operators_s)
+    looks = [sum(times) for times in zip(*row.operators_s.values(), strict=True)]
+    assert row.median_s is not None
+    assert 0.4 * row.median_s < min(looks) < 2 * row.median_s
+    assert max(row.operators_s, key=lambda kind: min(row.operators_s[kind])) == "convolution"
+
+
 def test_later_passes_measure_times_only() -> None:
     (row,) = Training(Case(TEXTBOOK, 2), CPU).measure(0.01, first=False)
     assert row.flops_per_step is None

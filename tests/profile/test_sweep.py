@@ -39,6 +39,7 @@ class Job:
             pass_index=(0, 0),
             flops_per_step=1e9 if first else None,
             phases_s={"forward": (0.1,)},
+            operators_s={"convolution": (0.05,)},
         )
 
 
@@ -55,6 +56,7 @@ def test_every_repetition_of_every_pass_is_kept() -> None:
     assert found.pass_index == (0, 0, 1, 1, 2, 2)
     assert found.step_s == (0.1, 0.2) * 3
     assert found.phases_s == {"forward": (0.1,) * 3}
+    assert found.operators_s == {"convolution": (0.05,) * 3}
     assert found.flops_per_step == 1e9
 
 

@@ -50,7 +50,8 @@ FULL_CPU = Size(
     models=(
         "textbook", "resnet", "resnet18@64", "resnet50@64", "mobilenet_v2@96", "mobilenet_v3_small@128",
         "shufflenet_v2_x1_0@96", "squeezenet1_1@96", "regnet_y_400mf@96", "efficientnet_b0@96", "vgg11@64",
-        "densenet121@64", "convnext_tiny@64", "vit_b_32@96", "gpt",
+        "alexnet@64", "densenet121@64", "resnext50_32x4d@64", "mnasnet1_0@96", "convnext_tiny@64",
+        "vit_b_32@96", "gpt",
     ),
     batches=(2, 4, 8, 16, 32),
     variants=(("fp32", "nchw", 1), ("fp32", "nhwc", 2), ("bf16", "nhwc", 4)),

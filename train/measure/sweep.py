@@ -135,8 +135,10 @@ def joined(earlier: Row | None, later: Row) -> Row:
         if hasattr(earlier, name)
     }
     if isinstance(earlier, TrainingRow) and isinstance(later, TrainingRow):
-        longer["phases_s"] = {
-            phase: times_s + later.phases_s.get(phase, ()) for phase, times_s in earlier.phases_s.items()
-        }
+        for name in ("phases_s", "operators_s"):
+            after = getattr(later, name)
+            longer[name] = {
+                part: times_s + after.get(part, ()) for part, times_s in getattr(earlier, name).items()
+            }
         longer["throttled_by"] = tuple(dict.fromkeys(earlier.throttled_by + later.throttled_by))
     return earlier.model_copy(update=longer)

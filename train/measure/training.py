@@ -10,7 +10,7 @@ from sim.profile import TrainingRow
 from train import telemetry
 from train.measure.case import Case, TrainingStep, why_not
 from train.measure.job import passes
-from train.measure.trace import Trace
+from train.measure.trace import Clock, Trace
 from train.timing import Repeats, phases_s, stopwatch, timed_s
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PHASES_SHARE = 0.25
 """Part of the time that is spent on looking into the step."""
+MOST_LOOKS = 3
+"""Steps in a pass whose operators are timed one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,20 @@ class Training:
         fields = fixed | timed(step, self.device, budget_s * (1 - PHASES_SHARE))
         often = Repeats.within(budget_s * PHASES_SHARE, fields["step_s"][0], most=10).repetitions
         fields["phases_s"] = phases_s(step, often, self.device.watch(), self.device.synchronise)
+        if self.device.kind == "cpu":
+            fields["operators_s"] = operators_s(step, min(often, MOST_LOOKS))
         return fields
+
+
+def operators_s(step: TrainingStep, repetitions: int) -> dict[str, tuple[float, ...]]:
+    """Seconds by kind of operator in each of some steps."""
+    clocks = []
+    for _ in range(repetitions):
+        with Clock() as clock:
+            step(clock.mark)
+        clocks.append(clock.seconds_by_kind)
+    kinds = sorted(set().union(*clocks))
+    return {kind: tuple(clock[kind] for clock in clocks) for kind in kinds}
 
 
 def traced(step: TrainingStep | InferencePass) -> dict[str, Any]:
