@@ -200,7 +200,7 @@ class Simulation:
         elif what == IS_NOTICED:
             desk.fail(job, now_s)
             if self.outages is not None:
-                self.outages.freed(desk, now_s)
+                self.outages.freed(desk)
         else:
             desk.relax(job, now_s)
         self._touched[desk] = None

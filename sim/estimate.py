@@ -204,11 +204,6 @@ class Estimate:
             weight_bytes=float(job.shape().parameters[0]) * (4.0 if job.number_format == "fp32" else 2.0),
         )
 
-    @property
-    def time_of_a_step_s(self) -> float:
-        """Seconds of a step, by the name that all estimates have for it."""
-        return self.step_s
-
     def out_of_a_node(self) -> tuple[float, float]:
         """Bytes a second that a node sends to others at full speed: by rings and in pairs, and to all evenly.
 

@@ -131,8 +131,8 @@ class NetworkEstimate:
         )
 
     @property
-    def time_of_a_step_s(self) -> float:
-        """Seconds of a step, by the name that all estimates have for it."""
+    def step_s(self) -> float:
+        """Seconds of a step."""
         return self.step.step_s
 
     def out_of_a_node(self) -> tuple[float, float]:

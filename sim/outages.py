@@ -184,9 +184,8 @@ class Outages:
         desk, pool = self.homes[node]
         self.away[node] = _Away(now_s, component, jobs_hit, desk.partition.take_out(pool, node))
 
-    def freed(self, desk: Desk, now_s: float) -> None:
+    def freed(self, desk: Desk) -> None:
         """A job that had hung has given up its GPUs: those of nodes that are away are out of service too."""
-        del now_s
         for node, away in self.away.items():
             home, pool = self.homes[node]
             if home is desk:

@@ -39,15 +39,15 @@ def collective_link(gpu: str) -> CollectiveLink:
     """
     known = catalog.gpu(gpu)
     if known.name in link_names():
-        return _read(known.name)
-    like = _read(NVLINK_LIKE if known.scale_up_bandwidth else PCIE_LIKE)
+        return read(known.name)
+    like = read(NVLINK_LIKE if known.scale_up_bandwidth else PCIE_LIKE)
     factor = 1.0
     if known.scale_up_bandwidth:
         most_alike = min(
             (name for name in link_names() if name in catalog.names("gpu") and _scale_up(name)),
             key=lambda name: abs(math.log(_scale_up(name) / (known.scale_up_bandwidth or 1.0))),
         )
-        like = _read(most_alike)
+        like = read(most_alike)
         factor = known.scale_up_bandwidth / _scale_up(most_alike)
     return like.model_copy(
         update={
@@ -88,7 +88,8 @@ def _scale_up(gpu: str) -> float:
 
 
 @cache
-def _read(name: str) -> CollectiveLink:
+def read(name: str) -> CollectiveLink:
+    """The link of a file of the catalog."""
     written = YAML(typ="safe", pure=True).load(
         (files(__package__) / "links" / f"{name}.yaml").read_text("utf-8")
     )

@@ -61,7 +61,7 @@ def test_switches_that_add_up_exceed_the_ring() -> None:
     assert collective_link("h100-sxm5-80gb").bus_rate("all_reduce", 8e9, 8) < 420e9
     from sim.catalog import links  # noqa: PLC0415
 
-    nvls = links._read("h100-sxm5-80gb-nvls")
+    nvls = links.read("h100-sxm5-80gb-nvls")
     assert nvls.bus_rate("all_reduce", 8 << 30, 8) == pytest.approx(480e9, rel=0.03)
 
 
@@ -107,7 +107,7 @@ def test_two_nodes_of_p5_are_about_as_fast_as_published() -> None:
     """nccl-tests on 16 H100 with 50 GB/s each: about 70 us for small messages, 487 GB/s for 16 GB."""
     from sim.catalog import links  # noqa: PLC0415
 
-    near = links._read("h100-sxm5-80gb-nvls")
+    near = links.read("h100-sxm5-80gb-nvls")
     small = float(fastest_s("all_reduce", 1e3, 16, 8, near, fabric_link(50e9)))
     assert small == pytest.approx(70e-6, rel=0.35)
     large = float(fastest_s("all_reduce", 16 << 30, 16, 8, near, fabric_link(50e9)))
