@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from sim import units, words
 from sim.checkpoints import CheckpointRule
 from sim.document import Location, dotted
-from sim.errors import PlanError, hint
+from sim.errors import PlanError, hint, listed
 from sim.failures import Failures
 from sim.fleet import Fleet, Tenant, card_of
 from sim.network import Network, Store, TrafficRule
@@ -58,6 +58,8 @@ def disagreements(draft: Draft) -> Iterator[tuple[Location, str]]:
     yield from _promises_know_no_failures(draft)
     yield from _checkpoints_have_an_interval(draft)
     yield from _stores_are_there(draft)
+    yield from _stores_are_large_enough(draft)
+    yield from _drawn_network_holds_the_fleet(draft)
     yield from _traffic_has_a_network(draft)
     yield from _traffic_names_trainings(draft)
     yield from _promises_know_no_sharing(draft)
@@ -85,6 +87,35 @@ def _stores_are_there(draft: Draft) -> Iterator[tuple[Location, str]]:
         if store is not None and store not in names:
             told = hint(store, names) if names else "the scenario has no stores"
             yield (rules, position, "store"), f'"{store}" is not a store; {told}'
+
+
+def _stores_are_large_enough(draft: Draft) -> Iterator[tuple[Location, str]]:
+    """A store of limited size holds its data sets and at least one checkpoint of each rule."""
+    if "stores" in draft.unsound or "traffic" in draft.unsound:
+        return
+    room = {store.name: store.capacity for store in draft.stores or () if store.capacity is not None}
+    for position, rule in enumerate(draft.traffic or ()):
+        if rule.store in room and rule.data_set is not None:
+            room[rule.store] -= rule.data_set
+            if room[rule.store] < 0:
+                message = f'"{rule.store}" is too small for it, with all other data sets that lie there'
+                larger = [s.name for s in draft.stores or () if (s.capacity or math.inf) >= rule.data_set]
+                where = f"; {listed(larger)} would hold it" if larger else "; no store would hold it"
+                yield ("traffic", position, "data_set"), message + where
+                return
+    for position, saved in enumerate(draft.checkpoints or ()):
+        if saved.store in room and (saved.size or 0.0) > room[saved.store]:
+            message = f'"{saved.store}" has no room for one checkpoint of this size beside its data sets'
+            yield ("checkpoints", position, "size"), message
+
+
+def _drawn_network_holds_the_fleet(draft: Draft) -> Iterator[tuple[Location, str]]:
+    """The switches of a drawn tree serve every node of the fleet, and no more."""
+    if draft.network is None or draft.network.kind != "tree" or draft.fleet is None:
+        return
+    served, there = sum(s.nodes for s in draft.network.switches), sum(p.nodes for p in draft.fleet.pools)
+    if served != there:
+        yield ("network", "switches"), f"serve {served:,} nodes, but the fleet has {there:,}"
 
 
 def _traffic_names_trainings(draft: Draft) -> Iterator[tuple[Location, str]]:
@@ -127,11 +158,24 @@ def _power_is_known(draft: Draft) -> Iterator[tuple[Location, str]]:
         except PlanError as error:
             yield ("power",), str(error).removeprefix("power: ")
             return
+    least_w = [draw(draft.power, pool).least_w(pool.gpus_per_node) for pool in draft.fleet.pools]
+    nodes = [pool.nodes for pool in draft.fleet.pools]
+    racks = [min(pool.nodes, pool.nodes_per_rack) for pool in draft.fleet.pools]
+    needs = {
+        "limit": sum(each * count for each, count in zip(least_w, nodes, strict=True)),
+        "rack_limit": max(each * count for each, count in zip(least_w, racks, strict=True)),
+    }
+    for name, need_w in needs.items():
+        given_w = getattr(draft.power, name)
+        if given_w is not None and given_w <= need_w:
+            message = f"leaves nothing for work: {need_w / 1e3:,.4g} kW go while all jobs wait"
+            yield ("power", name), message
 
 
 def _promises_know_no_sharing(draft: Draft) -> Iterator[tuple[Location, str]]:
     """How long jobs run that share bandwidth is not known before: nobody can promise starts after them."""
     shares = bool(draft.traffic) or any(rule.store is not None for rule in draft.checkpoints or ())
+    shares = shares or (draft.power is not None and draft.power.limits)
     if not shares or draft.scheduler is None:
         return
     if draft.scheduler.estimates.on_overrun == "kill":

@@ -143,6 +143,9 @@ class CheckpointRule(Part):
     store: Name | None = Field(
         None, description="the store it is written to and loaded from, sharing its bandwidth and the network"
     )
+    keep: Annotated[int, Field(ge=1)] = Field(
+        1, description="checkpoints that are kept in the store; matters where that has a capacity"
+    )
     snapshot: Seconds | None = Field(
         None,
         description="write in the background and stop only this long; left out, the job stops to write",

@@ -361,7 +361,7 @@ def explain(run_folder: Path, job: str, *, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("what", required=False, metavar="[gpus|nodes|transformers]")
+@click.argument("what", required=False, metavar="[gpus|nodes|stores|transformers]")
 @click.argument("name", required=False)
 @AS_JSON
 def catalog(what: str | None, name: str | None, *, as_json: bool) -> None:

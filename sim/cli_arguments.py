@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,18 @@ from sim.reports import REPORTS
 from sim.trace_check import Fleet
 
 if TYPE_CHECKING:
-    from sim.catalog import GpuType, Kind, NodeType
+    from sim.catalog import GpuType, Kind, NodeType, StoreType
     from sim.perf.transformer import Transformer
 
-KINDS: dict[str, Kind] = {"gpus": "gpu", "nodes": "node"}
+    Shown = GpuType | NodeType | StoreType | Transformer
+    """What the catalog describes."""
+
+KINDS: dict[str, Kind] = {"gpus": "gpu", "nodes": "node", "stores": "store"}
+LOOK_UPS: Mapping[str, Callable[[str], GpuType | NodeType | StoreType]] = {
+    "gpu": catalog.gpu,
+    "node": catalog.node,
+    "store": catalog.store,
+}
 TRANSFORMERS = "transformers"
 PARTS = (*KINDS, TRANSFORMERS)
 
@@ -67,7 +75,7 @@ def file_report(name: str) -> str:
     return name
 
 
-def catalog_entries(what: str | None, name: str | None) -> tuple[GpuType | NodeType | Transformer, ...]:
+def catalog_entries(what: str | None, name: str | None) -> tuple[Shown, ...]:
     """Entries of the catalog: all, all of a kind, or the one of a name; a transformer of a file too."""
     if what == TRANSFORMERS:
         names = transformers.transformer_names() if name is None else (name,)
@@ -75,7 +83,7 @@ def catalog_entries(what: str | None, name: str | None) -> tuple[GpuType | NodeT
     if what in KINDS:
         kind = KINDS[what]
         names = catalog.names(kind) if name is None else (name,)
-        return tuple(catalog.gpu(each) if kind == "gpu" else catalog.node(each) for each in names)
+        return tuple(LOOK_UPS[kind](each) for each in names)
     if what is None:
         return (*catalog.entries(), *map(transformers.described, transformers.transformer_names()))
     if name is not None:
@@ -83,16 +91,16 @@ def catalog_entries(what: str | None, name: str | None) -> tuple[GpuType | NodeT
     return (_any_entry(what),)
 
 
-def _any_entry(name: str) -> GpuType | NodeType | Transformer:
+def _any_entry(name: str) -> Shown:
     if Path(name).suffix in transformers.FILES:
         return transformers.transformer(name)
-    look_ups: tuple[Callable[[str], GpuType | NodeType | Transformer], ...]
-    look_ups = (catalog.gpu, catalog.node, transformers.transformer)
+    look_ups: tuple[Callable[[str], Shown], ...] = (*LOOK_UPS.values(), transformers.transformer)
     for look_up in look_ups:
         try:
             return look_up(name)
         except PlanError:
             continue
-    names = (*catalog.names("gpu"), *catalog.names("node"), *transformers.transformer_names())
+    hardware = [name for kind in KINDS.values() for name in catalog.names(kind)]
+    names = (*hardware, *transformers.transformer_names())
     everything = (*PARTS, *names)
     raise PlanError(f'the catalog has no "{name}"; {hint(name, everything)}')

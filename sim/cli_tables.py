@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from sim import cli_output, units, words
-from sim.catalog import Entry, GpuType, NodeType
+from sim.catalog import Entry, GpuType, NodeType, StoreType
 from sim.catalog.transformers import Description
 from sim.grids import grid
 from sim.parts import Part
@@ -111,8 +111,8 @@ def _rows(found: TraceCheck, faults: Sequence[Fault]) -> Table | None:
     return grid("Left out, and notes", ("what", "rows"), rows) if rows else None
 
 
-def catalog(entries: Sequence[GpuType | NodeType | Transformer], out: Console) -> None:
-    """GPUs, nodes and transformers by name, with what tells them apart."""
+def catalog(entries: Sequence[GpuType | NodeType | StoreType | Transformer], out: Console) -> None:
+    """GPUs, nodes, stores and transformers by name, with what tells them apart."""
     gpus = [
         (e.name, _said("memory", e.memory), _in("GB/s", "byte/s", e.memory_bandwidth),
          _in("TFLOP/s", "flop/s", e.bf16), _in("W", "W", e.power))
@@ -127,12 +127,29 @@ def catalog(entries: Sequence[GpuType | NodeType | Transformer], out: Console) -
     tables = [
         grid("GPUs", of_gpus, gpus) if gpus else None,
         grid("Nodes", of_nodes, nodes, texts=2) if nodes else None,
+        _stores([entry for entry in entries if isinstance(entry, StoreType)]),
         _transformers([entry for entry in entries if isinstance(entry, Transformer)]),
     ]
     for place, table in enumerate(found := [table for table in tables if table is not None]):
         out.print(table)
         if place < len(found) - 1:
             out.print()
+
+
+def _stores(entries: Sequence[StoreType]) -> Table | None:
+    """Stores by name, with what they give."""
+    rows = [
+        (
+            entry.name,
+            entry.place,
+            words.significant(entry.read / 1e9),
+            words.significant(entry.write / 1e9),
+            _NONE if entry.requests is None else f"{entry.requests:,.0f}",
+        )
+        for entry in entries
+    ]
+    columns = ("name", "place", "reads, GB/s", "writes, GB/s", "requests/s")
+    return grid("Stores", columns, rows, texts=2) if rows else None
 
 
 def _transformers(entries: Sequence[Transformer]) -> Table | None:
@@ -238,7 +255,7 @@ def _said(name: str, value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def catalog_json(entries: Sequence[GpuType | NodeType | Transformer]) -> list[Mapping[str, object]]:
+def catalog_json(entries: Sequence[Entry | Transformer]) -> list[Mapping[str, object]]:
     """Entries with SI numbers, the unit in the name of each field, and the sources."""
     return [_counted(entry) if isinstance(entry, Transformer) else _with_units(entry) for entry in entries]
 

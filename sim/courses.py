@@ -11,8 +11,11 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from sim import units
 from sim.checkpoints import Saving
+from sim.errors import PlanError
 from sim.log import Outcome
+from sim.stores import Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,9 +24,12 @@ if TYPE_CHECKING:
     from sim.job import Job
     from sim.network import Fabric, TrafficRule
 
-RESTARTS, LOADS, WORKS, WRITES = "restarts", "loads", "works", "writes"
+FETCHES, RESTARTS, LOADS, WORKS, WRITES, WAITS = "fetches", "restarts", "loads", "works", "writes", "waits"
+"""What a run does: fetch its image, start, load its state, work, write, or wait for room to write."""
 ALMOST: Final = 1e-9
 NOTHING: Final = Saving()
+OVER: Final = (Outcome.DONE, Outcome.TIMED_OUT)
+"""How a stay ends after which the job does not come back."""
 
 
 class Clock(Protocol):
@@ -44,6 +50,8 @@ class Demand:
     """Which store they go to."""
     restart_s: float = 0.0
     """Time to start all processes again before the state is loaded from there."""
+    keep: int = 1
+    """Checkpoints that are kept there."""
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +62,8 @@ class Course:
     demand: Demand
     nodes: tuple[int, ...]
     begun_s: float
+    placed: tuple[tuple[int, int], ...] = ()
+    """Its nodes, and how many GPUs it has on each."""
     phase: str = LOADS
     since_s: float = 0.0
     activity: Activity | None = None
@@ -67,7 +77,13 @@ class Course:
     loaded_s: float = 0.0
     written_s: float = 0.0
     chunk_s: float = 0.0
+    """Work until the next checkpoint, the end, or the end of the first pass."""
+    until_saved_s: float = 0.0
     """Work until the next checkpoint or the end."""
+    first_pass_s: float = 0.0
+    """Work until the data set has been read once and caches are full."""
+    has_room: bool = False
+    """Whether there is a place in the store for the checkpoint that it writes."""
     usages: dict[int, float] = field(default_factory=dict)
     """What its work needs of network and stores at full speed."""
     told_s: float = 0.0
@@ -98,6 +114,12 @@ class Courses:
     _armed: int = 0
     waited_gpu_s: dict[str, float] = field(default_factory=dict)
     """GPU-seconds that jobs lost by working slower than they could, by the resource that held them up."""
+    rooms: dict[str, Room] = field(default_factory=dict)
+    """What lies in the stores that have a limited capacity."""
+    waiting: list[Course] = field(default_factory=list)
+    """Those who wait for room to write, first come first."""
+    on_step: Callable[[Course, float], None] | None = None
+    """Told when what a run does, or how fast, has changed."""
 
     # ---- from the engine
 
@@ -108,8 +130,23 @@ class Courses:
     def begin(self, job: Job, demand: Demand, now_s: float) -> None:
         """A job has started on its nodes."""
         site = job.site
-        nodes = () if site is None else tuple(sorted(node for node, _ in site[2]))
-        course = self.running[job] = Course(job, demand, nodes, now_s, since_s=now_s)
+        placed = () if site is None else tuple(sorted(site[2]))
+        nodes = tuple(node for node, _ in placed)
+        course = self.running[job] = Course(job, demand, nodes, now_s, placed, since_s=now_s)
+        traffic = demand.traffic
+        if traffic is not None:
+            course.first_pass_s = traffic.first_pass_s(len(nodes))
+            if traffic.image > 0 and traffic.store is not None:
+                course.phase = FETCHES
+                size = traffic.image * max(1, len(nodes))
+                course.activity = self._transfer(course, size, traffic.store, now_s, writing=False)
+                return
+        self._start(course, now_s)
+
+    def _start(self, course: Course, now_s: float) -> None:
+        """Everything is there: processes start, from the last checkpoint if there is one."""
+        job, demand = course.job, course.demand
+        course.since_s = now_s
         if job.restart_s <= 0:
             self._work(course, now_s)
         elif demand.store is not None and demand.restart_s > 0:
@@ -124,6 +161,7 @@ class Courses:
         if course is not None:
             self._account(course, now_s)
             self._drop(course, now_s)
+            self._free(course, now_s, all_of_it=False)
 
     def close(
         self, job: Job, now_s: float, outcome: Outcome
@@ -135,9 +173,10 @@ class Courses:
         course = self.running.pop(job, None)
         if course is None:
             return None
-        if course.activity is not None:
+        if course.activity is not None or course.phase == WAITS:
             self._account(course, now_s)
             self._drop(course, now_s)
+        self._free(course, now_s, all_of_it=outcome in OVER)
         whole_s = now_s - course.begun_s
         kept_s = course.safe_s
         if outcome is Outcome.DONE:
@@ -177,6 +216,7 @@ class Courses:
             if activity is course.behind:
                 course.behind = None
                 course.safe_s = course.behind_work_s
+                self._is_safe(course)
                 if course.phase == WRITES and course.activity is None:
                     self._snapshot(course, now_s)  # it had to wait for the last one
             elif activity is course.activity:
@@ -187,19 +227,25 @@ class Courses:
     def _follow(self, course: Course, now_s: float) -> None:
         """One phase is over: the next begins."""
         job = course.job
-        if course.phase == RESTARTS:
+        if course.phase == FETCHES:
+            self._start(course, now_s)
+        elif course.phase == RESTARTS:
             self._load(course, now_s)
         elif course.phase == LOADS:
             self._work(course, now_s)
         elif course.phase == WORKS:
             if course.done_s >= job.work_left_s * (1 - ALMOST):
                 self.ends(job, now_s)
+            elif course.until_saved_s > ALMOST * job.work_left_s:
+                self._go_on(course, now_s)  # the first pass is over, and caches are full
             else:
                 self._write(course, now_s)
         elif course.saving.lag_s:
             self._write_behind(course, now_s)
         else:
-            course.safe_s = course.done_s
+            if course.has_room or course.demand.store not in self.rooms:
+                course.safe_s = course.done_s
+                self._is_safe(course)
             self._work(course, now_s)
 
     def _load(self, course: Course, now_s: float) -> None:
@@ -214,20 +260,32 @@ class Courses:
     def _work(self, course: Course, now_s: float) -> None:
         """Work until the next checkpoint or the end."""
         course.phase, course.since_s = WORKS, now_s
+        course.until_saved_s = min(course.saving.every_s, max(0.0, course.job.work_left_s - course.done_s))
+        self._go_on(course, now_s)
+
+    def _go_on(self, course: Course, now_s: float) -> None:
+        """Work on, at what it needs of network and stores now."""
+        course.phase, course.since_s = WORKS, now_s
         course.told_s, course.untold_s = now_s, 0.0
-        course.chunk_s = min(course.saving.every_s, max(0.0, course.job.work_left_s - course.done_s))
+        is_first = course.first_pass_s > ALMOST
+        course.chunk_s = min(course.until_saved_s, course.first_pass_s) if is_first else course.until_saved_s
         usages = course.usages = {}
         traffic, cap = course.demand.traffic, 1.0
         widest = 0.0
         if traffic is not None:
-            reads = traffic.reads * traffic.missed(len(course.nodes))
+            reads = traffic.reads * (1.0 if is_first else traffic.missed(len(course.nodes)))
             widest = max(reads, traffic.sends if len(course.nodes) > 1 else 0.0)
             self.fabric.between(course.nodes, traffic.sends, traffic.pattern, usages)
             if traffic.store is not None and reads > 0:
-                self.fabric.reads(course.nodes, reads, traffic.store, usages)
-                limit = self.fabric.stores[traffic.store].per_node
+                self.fabric.reads(course.nodes, reads, traffic.store, usages, traffic.record)
+                limit = self.fabric.limit(traffic.store, traffic.connections)
                 cap = min(1.0, limit / reads) if limit is not None else 1.0
         weight = 1 / widest if widest else 1.0
+        supply = self.fabric.supply
+        if supply is not None:
+            cap = min(cap, supply.works(course.placed, usages))
+            if supply.is_shared:
+                weight = 1.0  # who shares power is slowed alike, on links too
         course.activity = self.fabric.fluid.add(
             course.chunk_s, usages, now_s, weight=weight, cap=cap, what=course
         )
@@ -239,6 +297,9 @@ class Courses:
             if course.behind is None:
                 self._snapshot(course, now_s)
             return  # else it waits until the last one is written
+        if not self._find_room(course):
+            self._without_room(course, now_s)
+            return
         store, size = course.demand.store, course.demand.checkpoint_bytes
         if store is not None and size:
             course.activity = self._transfer(course, size, store, now_s, writing=True)
@@ -251,12 +312,83 @@ class Courses:
     def _write_behind(self, course: Course, now_s: float) -> None:
         """The snapshot is taken: it is written while the job works on."""
         course.behind_work_s = course.done_s
+        if not self._find_room(course):
+            self._without_room(course, now_s)
+            return
         store, size = course.demand.store, course.demand.checkpoint_bytes
         if store is not None and size:
             course.behind = self._transfer(course, size, store, now_s, writing=True)
         else:
             course.behind = self._pass(course.saving.lag_s, course, now_s)
         self._work(course, now_s)
+
+    # ---- room in stores
+
+    def _find_room(self, course: Course) -> bool:
+        """Whether a checkpoint may be written, and if so its place is taken."""
+        room = self.rooms.get(course.demand.store or "")
+        course.has_room = room is None or room.take(course.job, course.demand.checkpoint_bytes)
+        return course.has_room
+
+    def _without_room(self, course: Course, now_s: float) -> None:
+        """The store is full: the job waits, or goes on without a checkpoint."""
+        room = self.rooms[course.demand.store or ""]
+        if room.on_full == "wait":
+            course.phase, course.activity = WAITS, None
+            self.waiting.append(course)
+            self._check_that_some_go_on(course, room)
+            return
+        room.refused += 1
+        self._work(course, now_s)
+
+    def _check_that_some_go_on(self, course: Course, room: Room) -> None:
+        """PlanError where all who hold room in a store wait for more of it: nobody would ever end."""
+        store = course.demand.store
+        users = [each for each in self.running.values() if each.demand.store == store]
+        if all(each in self.waiting or each.job not in room.held for each in users):
+            jobs = sum(each in self.waiting for each in users)
+            raise PlanError(
+                f'store "{store}" is full: {jobs} jobs wait for room to write their next checkpoint and hold'
+                f" {units.human_size(room.used)} of {units.human_size(room.capacity)}; none can end. Give it"
+                " more capacity, or say on_full: evict or refuse"
+            )
+
+    def _is_safe(self, course: Course) -> None:
+        """A checkpoint is written: older ones go."""
+        room = self.rooms.get(course.demand.store or "")
+        if room is not None:
+            room.is_written(course.job, course.demand.keep)
+            course.has_room = False
+
+    def _free(self, course: Course, now_s: float, *, all_of_it: bool) -> None:
+        """A run is over or hangs: what it was writing goes, and with a job all its checkpoints."""
+        if course in self.waiting:
+            self.waiting.remove(course)
+        room = self.rooms.get(course.demand.store or "")
+        if room is None:
+            return
+        if course.has_room:
+            room.gives_up(course.job)
+            course.has_room = False
+        if all_of_it:
+            room.ends(course.job)
+        for waiter in [each for each in self.waiting if each.demand.store == course.demand.store]:
+            if not self._find_room(waiter):
+                return
+            self.waiting.remove(waiter)
+            self._account(waiter, now_s)
+            self._write_now(waiter, now_s)
+
+    def _write_now(self, course: Course, now_s: float) -> None:
+        """There is room at last."""
+        course.phase, course.since_s = WRITES, now_s
+        store, size = course.demand.store or "", course.demand.checkpoint_bytes
+        written = self._transfer(course, size, store, now_s, writing=True)
+        if course.saving.lag_s:
+            course.behind = written
+            self._work(course, now_s)
+        else:
+            course.activity = written
 
     def _pass(self, time_s: float, course: Course, now_s: float) -> Activity:
         """Time passes that nothing shares."""
@@ -268,16 +400,17 @@ class Courses:
         count = max(1, len(course.nodes))
         each = 1.0 / count
         (self.fabric.writes if writing else self.fabric.reads)(course.nodes, each, store, usages)
-        limit = self.fabric.stores[store].per_node
+        traffic = course.demand.traffic
+        limit = self.fabric.limit(store, 1 if traffic is None else traffic.connections)
         cap = math.inf if limit is None else limit * count
         return self.fabric.fluid.add(size, usages, now_s, weight=float(count), cap=cap, what=course)
 
     def _account(self, course: Course, now_s: float) -> None:
         """Note what a phase has come to; it goes on or is over."""
         elapsed_s = now_s - course.since_s
-        if course.phase in (RESTARTS, LOADS):
+        if course.phase in (FETCHES, RESTARTS, LOADS):
             course.loaded_s += elapsed_s
-        elif course.phase == WRITES:
+        elif course.phase in (WRITES, WAITS):
             course.written_s += elapsed_s
         elif course.activity is not None:
             left_s = 0.0
@@ -286,6 +419,8 @@ class Courses:
             worked_s = min(course.chunk_s - left_s, elapsed_s)
             course.done_s += worked_s
             course.chunk_s = left_s
+            course.until_saved_s -= worked_s
+            course.first_pass_s -= worked_s
             course.untold_s += elapsed_s - worked_s
             if course.untold_s > ALMOST * elapsed_s:
                 self._blame(course, course.untold_s, course.told_s, now_s)

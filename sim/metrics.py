@@ -80,7 +80,7 @@ UNITS: Mapping[str, str] = MappingProxyType(
         ("lost_failure_gpu_h", "checkpoint_gpu_h", "stalled_gpu_h", "contention_gpu_h", "down_gpu_h"), "GPU h"
     )
     | dict.fromkeys(("availability", "effective_time"), "fraction")
-    | dict.fromkeys(("power_mean_kw", "power_p99_kw", "power_peak_kw"), "kW")
+    | dict.fromkeys(("power_mean_kw", "power_p99_kw", "power_peak_kw", "rack_p99_kw", "rack_peak_kw"), "kW")
     | {"energy_mwh": "MWh", "carbon_t": "t"}
     | dict.fromkeys(("gpu_cost", "energy_cost", "cost_per_useful_gpu_h"), "money")
 )

@@ -1,62 +1,20 @@
-"""The network and the stores that jobs share, as a user describes them, and the resources that this makes.
-
-A node reaches its leaf switch by its network cards, and other leaves over the spine: a leaf's way up is as
-wide as the cards of its nodes together, divided by the oversubscription. Stores are behind the spine.
-Several equal ways over the spine are one resource, as traffic is spread over them evenly.
-"""
+"""What jobs send over the network and read from stores, and the resources that this needs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from sim.caches import Policy, hit_ratio
 from sim.flows import Fluid
 from sim.parts import Bytes, BytesPerSecond, Name, Part
+from sim.stores import Opened, Store, opened
+from sim.topology import NO_WAY, Network, Pattern, Site, Usages, Ways, add, lay
 
-Usages = dict[int, float]
-Pattern = Literal["ring", "all_to_all"]
-
-
-class Network(Part):
-    """A leaf-spine fabric: every leaf switch has a few nodes, and all leaves meet in the spine."""
-
-    card: BytesPerSecond | None = Field(
-        None,
-        description="of all network cards of a node, each direction; left out, as the catalog's node has",
-    )
-    nodes_per_leaf: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="nodes on one leaf switch; left out, those of a rack"
-    )
-    oversubscription: Annotated[float, Field(ge=0.1, le=1000)] = Field(
-        1.0, description="cards of the nodes of a leaf over its way up to the spine; 1 never blocks"
-    )
-
-    @model_validator(mode="after")
-    def _cards_carry_something(self) -> Self:
-        if self.card is not None and self.card <= 0:
-            raise ValueError("card must be more than 0: a node without a network reaches nobody")
-        return self
-
-
-class Store(Part):
-    """A file system or object store behind the spine."""
-
-    name: Name = Field(description="how rules and the report call it")
-    read: BytesPerSecond = Field(description="all that it can read in a second")
-    write: BytesPerSecond = Field(description="all that it can write in a second; replicas count as one")
-    per_node: BytesPerSecond | None = Field(
-        None, description="the most that one node gets; left out, no limit"
-    )
-
-    @model_validator(mode="after")
-    def _carries_something(self) -> Self:
-        if not (self.read > 0 and self.write > 0 and (self.per_node is None or self.per_node > 0)):
-            raise ValueError("read, write and per_node must be more than 0")
-        return self
+__all__ = ["Fabric", "Network", "Pattern", "Site", "Store", "Supply", "TrafficRule", "Usages"]
 
 
 class TrafficRule(Part):
@@ -75,6 +33,15 @@ class TrafficRule(Part):
     )
     reads: BytesPerSecond = Field(0.0, description="of each node from the store: its part of the data set")
     store: Name | None = Field(None, description="where it reads from")
+    record: Bytes | None = Field(
+        None, description="bytes of one read; matters where the store serves so many requests a second"
+    )
+    connections: Annotated[int, Field(ge=1)] = Field(
+        1, description="of each node to the store, such as its loader's workers"
+    )
+    image: Bytes = Field(
+        0.0, description="what each node loads from the store before each start: container and weights"
+    )
     data_set: Bytes | None = Field(None, description="size of what it reads, over and over in a new order")
     cache: Bytes | None = Field(
         None, description="room of each node for it; what is found there is not read from the store"
@@ -91,19 +58,31 @@ class TrafficRule(Part):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        if (self.data_set is None) != (self.cache is None):
-            raise ValueError("data_set and cache belong together")
+        if self.cache is not None and self.data_set is None:
+            raise ValueError("a cache needs data_set: the size of what it holds a part of")
         if self.data_set is not None and (self.store is None or self.data_set <= 0):
-            raise ValueError("a cache needs a store that it stands before, and a data_set of more than 0")
+            raise ValueError("data_set needs the store where it lies, and must be more than 0")
+        if self.image > 0 and self.store is None:
+            raise ValueError("image needs the store that it is loaded from")
+        if self.record is not None and self.record <= 0:
+            raise ValueError("record must be more than 0")
         if self.workload is not None:
             if self.sends > 0 or self.reads > 0:
                 raise ValueError("sends and reads follow from workload; leave them out")
             return self
-        if (self.reads > 0) != (self.store is not None):
+        if self.reads > 0 and self.store is None:
             raise ValueError("reads and store belong together")
-        if not (self.sends > 0 or self.reads > 0):
-            raise ValueError("says nothing: give sends, or reads and store, or workload")
+        if self.store is not None and not (self.reads > 0 or self.image > 0):
+            raise ValueError("reads and store belong together; or give image")
+        if not (self.sends > 0 or self.reads > 0 or self.image > 0):
+            raise ValueError("says nothing: give sends, or reads and store, or image and store, or workload")
         return self
+
+    def first_pass_s(self, nodes: int) -> float:
+        """Work until a job of so many nodes has read its data set once and its caches are full; else 0."""
+        if self.data_set is None or self.cache is None or self.reads <= 0:
+            return 0.0
+        return self.data_set / (self.reads * max(1, nodes))
 
     def missed(self, nodes: int) -> float:
         """Share of what a job of so many nodes reads that its caches do not have, after the first pass."""
@@ -129,79 +108,74 @@ class TrafficRule(Part):
 
 
 @dataclass(slots=True)
+class Supply:
+    """Power as a resource: what hall and racks leave for work, and what a GPU of each node needs of it."""
+
+    watts: Sequence[float]
+    """Of a GPU of each node, beyond what it draws while it waits."""
+    pace: Sequence[float]
+    """Speed of a GPU of each node under its cap, for its speed without one."""
+    hall: int = NO_WAY
+    racks: Sequence[int] = ()
+    """The resource of the rack of each node; empty where racks have no limit."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether jobs share it."""
+        return self.hall != NO_WAY or bool(self.racks)
+
+    def works(self, placed: Sequence[tuple[int, int]], usages: Usages) -> float:
+        """Add what a job needs that works on so many GPUs of each node; the speed that its GPUs can reach."""
+        for node, gpus in placed:
+            watts = gpus * self.watts[node]
+            add(usages, self.hall, watts)
+            if self.racks:
+                add(usages, self.racks[node], watts)
+        return min((self.pace[node] for node, _ in placed), default=1.0)
+
+
+@dataclass(slots=True)
 class Fabric:
-    """The resources of network and stores, and what traffic between nodes needs of them."""
+    """The resources of network, stores and power, and what jobs need of them."""
 
     fluid: Fluid
-    leaf_of: Sequence[int]
-    """The leaf of each node."""
-    up: list[int] = field(default_factory=list)
-    down: list[int] = field(default_factory=list)
-    leaf_up: list[int] = field(default_factory=list)
-    leaf_down: list[int] = field(default_factory=list)
-    reading: dict[str, int] = field(default_factory=dict)
-    writing: dict[str, int] = field(default_factory=dict)
-    stores: dict[str, Store] = field(default_factory=dict)
+    ways: Ways = field(default_factory=Ways)
+    opened: dict[str, Opened] = field(default_factory=dict)
+    supply: Supply | None = None
 
-    def lay(self, names: Sequence[str], cards: Sequence[float], oversubscription: float) -> None:
-        """Make the resources of the network: names of nodes and what their cards carry, bytes a second."""
-        fluid = self.fluid
-        self.up = [fluid.resource(f"{name} out", rate) for name, rate in zip(names, cards, strict=True)]
-        self.down = [fluid.resource(f"{name} in", rate) for name, rate in zip(names, cards, strict=True)]
-        leaves = max(self.leaf_of) + 1
-        rates = [0.0] * leaves
-        for leaf, rate in zip(self.leaf_of, cards, strict=True):
-            rates[leaf] += rate / oversubscription
-        self.leaf_up = [fluid.resource(f"leaf {leaf} up", rates[leaf]) for leaf in range(leaves)]
-        self.leaf_down = [fluid.resource(f"leaf {leaf} down", rates[leaf]) for leaf in range(leaves)]
+    def lay(self, network: Network, sites: Sequence[Site]) -> None:
+        """Make the resources of the network."""
+        self.ways = lay(network, sites, self.fluid)
 
-    def open(self, store: Store) -> None:
-        """Make the resources of a store."""
-        self.stores[store.name] = store
-        self.reading[store.name] = self.fluid.resource(f"{store.name} reading", store.read)
-        self.writing[store.name] = self.fluid.resource(f"{store.name} writing", store.write)
+    def open(self, store: Store, nodes: Sequence[str] = ()) -> None:
+        """Make the resources of a store; names of all nodes, where it is a disk in each."""
+        self.opened[store.name] = opened(store, self.fluid, nodes)
+
+    def limit(self, store: str, connections: int = 1) -> float | None:
+        """The most that a store gives one node; None where there is no limit."""
+        return self.opened[store].store.limit(connections)
 
     def between(self, nodes: Sequence[int], rate: float, pattern: Pattern, usages: Usages) -> None:
-        """Add what it needs that each of some nodes sends so much to others of them.
+        """Add what it needs that each of some nodes sends so much to others of them."""
+        self.ways.between(nodes, rate, pattern, usages)
 
-        In a ring in order of index only neighbours on different leaves go over the spine; with all to all,
-        all that is not for the own leaf does.
-        """
-        count = len(nodes)
-        if count <= 1 or not self.up:
-            return
-        leaves = [self.leaf_of[node] for node in nodes]
-        for node in nodes:
-            _add(usages, self.up[node], rate)
-            _add(usages, self.down[node], rate)
-        if pattern == "ring":
-            for place, leaf in enumerate(leaves):
-                following = leaves[(place + 1) % count]
-                if following != leaf:
-                    _add(usages, self.leaf_up[leaf], rate)
-                    _add(usages, self.leaf_down[following], rate)
-            return
-        for leaf in dict.fromkeys(leaves):
-            here = leaves.count(leaf)
-            if here < count:
-                across = here * rate * (count - here) / (count - 1)
-                _add(usages, self.leaf_up[leaf], across)
-                _add(usages, self.leaf_down[leaf], across)
-
-    def reads(self, nodes: Sequence[int], rate: float, store: str, usages: Usages) -> None:
+    def reads(
+        self,
+        nodes: Sequence[int],
+        rate: float,
+        store: str,
+        usages: Usages,
+        record_bytes: float | None = None,
+    ) -> None:
         """Add what it needs that each of some nodes reads so much from a store."""
-        _add(usages, self.reading[store], rate * len(nodes))
-        for node in nodes if self.down else ():
-            _add(usages, self.down[node], rate)
-            _add(usages, self.leaf_down[self.leaf_of[node]], rate)
+        place = self.opened[store]
+        place.reads(nodes, rate, record_bytes, usages)
+        if place.is_shared:
+            self.ways.inward(nodes, rate, usages)
 
     def writes(self, nodes: Sequence[int], rate: float, store: str, usages: Usages) -> None:
         """Add what it needs that each of some nodes writes so much to a store."""
-        _add(usages, self.writing[store], rate * len(nodes))
-        for node in nodes if self.up else ():
-            _add(usages, self.up[node], rate)
-            _add(usages, self.leaf_up[self.leaf_of[node]], rate)
-
-
-def _add(usages: Usages, resource: int, rate: float) -> None:
-    usages[resource] = usages.get(resource, 0.0) + rate
+        place = self.opened[store]
+        place.writes(nodes, rate, usages)
+        if place.is_shared:
+            self.ways.outward(nodes, rate, usages)

@@ -4,18 +4,23 @@
 draw 97 W of 400 in the median, as they wait for others (Hu et al., NSDI 2024). So power follows from the
 use of each stay: near the rated power while a job works, a quarter of it while it loads, writes, waits for
 network and stores or hangs, the idle power otherwise. Hosts draw a constant power. Losses of cooling and
-conversion multiply the energy once (PUE).
+conversion multiply the energy once (PUE); what the supplies of nodes lose can be told apart.
+
+Limits of racks and of the hall are resources like links: a job that works needs the power of its GPUs beyond
+what they draw while they wait, and where that is short all who share it work slower. Power beyond waiting is
+taken to go with speed, which is on the safe side.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sim import catalog
 from sim.errors import PlanError
@@ -25,13 +30,18 @@ from sim.parts import Fraction, Part, Watts
 Floats = NDArray[np.float64]
 USUAL_IDLE: Final = 0.15
 """Of the rated power, where the catalog knows no idle power: an A100 draws 60 of 400 W (Acme traces)."""
+HOURS: Final = 24
+HOUR_S: Final = 3600.0
+CUBE: Final = 3.0
+"""Dynamic power goes with the cube of the clock: voltage follows frequency, and P ~ f V^2 (textbook law)."""
+ByHour = tuple[Annotated[float, Field(ge=0)], ...]
 HOST_SHARE: Final = 0.61
 """Of what a node's rating has beyond its GPUs, what processors, memory, cards and fans draw. With it and GPUs
 at their rated power a node of eight H100 draws the 8.4 of 10.2 kW measured at most (arXiv 2412.08602)."""
 
 
 class Power(Part):
-    """How much GPUs and hosts draw, and what energy costs."""
+    """How much GPUs and hosts draw, what they may draw at most, and what energy costs."""
 
     working: Fraction = Field(0.89, description="of a GPU's rated power, while its job works")
     """With it a node of eight H100 draws 76 % of its rating, as in heavy training (arXiv 2506.14551)."""
@@ -45,10 +55,43 @@ class Power(Part):
     pue: Annotated[float, Field(ge=1, le=5)] = Field(
         1.2, description="energy of the building over that of its nodes"
     )
+    supply_fixed: Watts = Field(0.0, description="lost in the supply of each node, whatever it draws")
+    supply_efficiency: Annotated[float, Field(gt=0.5, le=1)] = Field(
+        1.0, description="of what a node takes from the wall beyond that, what reaches it; 0.96 is usual"
+    )
     price_per_kwh: Annotated[float, Field(ge=0)] | None = Field(None, description="price of energy")
+    price_by_hour: ByHour = Field(
+        (), description="24 factors of the price, from midnight; left out, all are 1"
+    )
     carbon_per_kwh: Annotated[float, Field(ge=0)] | None = Field(
         None, description="kg of carbon dioxide for a kWh; 0.02 hydro to 0.9 coal"
     )
+    carbon_by_hour: ByHour = Field(
+        (), description="24 factors of the carbon, from midnight; left out, all are 1"
+    )
+    gpu_cap: Watts | None = Field(
+        None, description="the most that each GPU may draw; jobs on it work slower, by the cube root law"
+    )
+    rack_limit: Watts | None = Field(
+        None, description="the most that the nodes of a rack may draw: jobs there share what is left"
+    )
+    limit: Watts | None = Field(
+        None, description="the most that all nodes may draw: jobs share what is left and work slower"
+    )
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        for name in ("price_by_hour", "carbon_by_hour"):
+            if len(getattr(self, name)) not in (0, HOURS):
+                raise ValueError(f"{name} needs 24 factors, not {len(getattr(self, name))}")
+        if self.waiting > self.working:
+            raise ValueError("waiting must be no more than working")
+        return self
+
+    @property
+    def limits(self) -> bool:
+        """Whether power may slow jobs down."""
+        return self.limit is not None or self.rack_limit is not None or self.gpu_cap is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +102,12 @@ class Draw:
     waiting_w: float
     idle_w: float
     host_w: float
+    pace: float = 1.0
+    """Speed of work at that power, for its speed without a cap."""
+
+    def least_w(self, gpus: int) -> float:
+        """What it may draw without any work: GPUs that wait draw more than those that are free."""
+        return self.host_w + gpus * max(self.waiting_w, self.idle_w)
 
 
 def draw(spec: Power, pool: Pool) -> Draw:
@@ -76,7 +125,17 @@ def draw(spec: Power, pool: Pool) -> Draw:
         if node is None or node.power is None:
             raise PlanError(f"power: needs host: the catalog does not know what nodes of {pool.name} draw")
         host_w = HOST_SHARE * max(0.0, node.power - pool.gpus_per_node * rated_w)
-    return Draw(spec.working * rated_w, spec.waiting * rated_w, idle_w, host_w)
+    working_w, waiting_w, pace = spec.working * rated_w, spec.waiting * rated_w, 1.0
+    if spec.gpu_cap is not None and spec.gpu_cap < working_w:
+        if spec.gpu_cap <= max(waiting_w, idle_w):
+            raise PlanError(
+                f"power: gpu_cap must be more than {max(waiting_w, idle_w):,.0f} W, which GPUs of {pool.name}"
+                " draw while they wait"
+            )
+        pace = ((spec.gpu_cap - idle_w) / (working_w - idle_w)) ** (1 / CUBE)
+        # a stay that goes at this pace draws the cap: its mean of working and waiting
+        working_w = (spec.gpu_cap - (1 - pace) * waiting_w) / pace
+    return Draw(working_w, waiting_w, idle_w, host_w, pace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +159,27 @@ class Drawn:
     """When power changes, the end included."""
     power_w: Floats
     """From each of these times to the next."""
+    rack_peak_w: Floats
+    """The most that each rack draws."""
+    rack_p99_w: Floats
+    """What each rack does not exceed for 99 % of the time."""
 
     @property
     def energy_j(self) -> float:
         """Of all nodes."""
         return float(self.node_energy_j.sum())
+
+    def weighted_j(self, by_hour: Sequence[float]) -> float:
+        """Energy of all nodes, each hour of the day counted with its factor; time 0 is midnight."""
+        if not by_hour:
+            return self.energy_j
+        marks = (
+            np.arange(math.ceil(self.time_s[0] / HOUR_S), math.floor(self.time_s[-1] / HOUR_S) + 1) * HOUR_S
+        )
+        times = np.unique(np.concatenate([self.time_s, marks]))
+        place = np.searchsorted(self.time_s, times[:-1], side="right") - 1
+        hour = (times[:-1] // HOUR_S).astype(np.int64) % HOURS
+        return float((self.power_w[place] * np.diff(times) * np.array(by_hour)[hour]).sum())
 
     @property
     def mean_w(self) -> float:
@@ -119,10 +194,17 @@ class Drawn:
 
     def quantile_w(self, share: float) -> float:
         """Power that is not exceeded for such a share of the time."""
-        order = np.argsort(self.power_w)
-        lasted_s = np.cumsum(np.diff(self.time_s)[order])
-        place = int(np.searchsorted(lasted_s, share * lasted_s[-1] * (1 - 1e-12)))
-        return float(self.power_w[order][min(place, len(order) - 1)])
+        return _quantile(self.time_s, self.power_w, share)
+
+
+def _quantile(time_s: Floats, power_w: Floats, share: float) -> float:
+    """Power that is not exceeded for such a share of the time."""
+    order = np.argsort(power_w)
+    lasted_s = np.cumsum(np.diff(time_s)[order])
+    if not len(lasted_s) or lasted_s[-1] <= 0:
+        return 0.0
+    place = int(np.searchsorted(lasted_s, share * lasted_s[-1] * (1 - 1e-12)))
+    return float(power_w[order][min(place, len(order) - 1)])
 
 
 def drawn(
@@ -132,22 +214,57 @@ def drawn(
     node_gpus: NDArray[np.int64],
     from_s: float,
     to_s: float,
+    rack_of: NDArray[np.int64],
+    spec: Power,
 ) -> Drawn:
-    """Energy of each node and power over time, exact between events.
+    """Energy of each node and power over time at the wall, exact between events.
 
-    ``pool_of`` is the pool of each node, ``draws`` of each pool. A stay draws its mean power throughout.
+    ``pool_of`` and ``rack_of`` are of each node, ``draws`` of each pool. A stay draws its mean
+    power throughout.
     """
     working_w, waiting_w, idle_w, host_w = (
         np.array([getattr(each, name) for each in draws])[pool_of]
         for name in ("working_w", "waiting_w", "idle_w", "host_w")
     )
-    base_w = host_w + node_gpus * idle_w
+    base_w = (host_w + node_gpus * idle_w + spec.supply_fixed) / spec.supply_efficiency
     start_s, end_s = np.clip(load.start_s, from_s, to_s), np.clip(load.end_s, from_s, to_s)
     mean_w = load.working * working_w[load.node] + (1 - load.working) * waiting_w[load.node]
-    more_w = load.gpus * (mean_w - idle_w[load.node])
+    more_w = load.gpus * (mean_w - idle_w[load.node]) / spec.supply_efficiency
     energy_j = base_w * (to_s - from_s)
     energy_j += np.bincount(load.node, more_w * (end_s - start_s), len(base_w))
+    times, level_w = _over_time(base_w.sum(), more_w, start_s, end_s, from_s, to_s)
+    racks = int(rack_of.max()) + 1 if len(rack_of) else 0
+    peak_w, p99_w = np.zeros(racks), np.zeros(racks)
+    of_rack, base_of = rack_of[load.node], np.bincount(rack_of, base_w, racks)
+    order = np.argsort(of_rack, kind="stable")
+    ends = np.searchsorted(of_rack[order], np.arange(racks + 1))
+    for rack in range(racks):
+        own = order[ends[rack] : ends[rack + 1]]
+        when, drawn_w = _over_time(base_of[rack], more_w[own], start_s[own], end_s[own], from_s, to_s)
+        peak_w[rack] = drawn_w.max(initial=0.0)
+        p99_w[rack] = _quantile(when, drawn_w, 0.99)
+    return Drawn(energy_j, times, level_w, peak_w, p99_w)
+
+
+def _over_time(
+    base_w: float, more_w: Floats, start_s: Floats, end_s: Floats, from_s: float, to_s: float
+) -> tuple[Floats, Floats]:
+    """When power changes, the ends included, and the power from each of these times to the next."""
     times, place = np.unique(np.concatenate([[from_s, to_s], start_s, end_s]), return_inverse=True)
     change: Any = np.concatenate([[0.0, 0.0], more_w, -more_w])
-    level_w = base_w.sum() + np.cumsum(np.bincount(place, change, len(times)))
-    return Drawn(energy_j, times, level_w[:-1])
+    level_w = np.asarray(base_w + np.cumsum(np.bincount(place, change, len(times))), dtype=np.float64)
+    return np.asarray(times, dtype=np.float64), level_w[:-1]
+
+
+def left_w(limit_w: float, draws: Sequence[Draw], gpus: Sequence[int], what: str) -> float:
+    """What a limit leaves for work, beyond what some nodes draw while all their jobs wait.
+
+    PlanError if that is nothing.
+    """
+    least_w = sum(each.least_w(count) for each, count in zip(draws, gpus, strict=True))
+    if limit_w <= least_w:
+        raise PlanError(
+            f"power: {what} of {limit_w / 1e3:,.4g} kW leaves nothing for work:"
+            f" {least_w / 1e3:,.4g} kW go while all jobs wait"
+        )
+    return limit_w - least_w

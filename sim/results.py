@@ -65,7 +65,7 @@ def from_log(
     found = tables.facts(arrivals.jobs, log)
     steps = tables.steps(found)
     made = tables.build(arrivals.jobs, found, steps, nodes, _virtual_clusters(scenario, arrivals.jobs, nodes))
-    if _is_physical(scenario):
+    if scenario.is_physical:
         made["links"] = tables.links(log)
         made["outages"] = tables.outages(log, nodes["node"])
     _check_gpu_time(found, steps)
@@ -164,7 +164,7 @@ def _metric_rows(
         ),
         "moved_reservations": float(sum(moved[0] >= window.from_s for moved in log.moved_reservations)),
     }
-    if _is_physical(scenario):
+    if scenario.is_physical:
         away = made["outages"]
         columns = {name: away[name].to_numpy() for name in ("from_s", "to_s")} | {
             "node": away["node"]
@@ -203,12 +203,16 @@ def _power_and_cost(
             "power_mean_kw": drawn.mean_w / 1e3,
             "power_p99_kw": drawn.quantile_w(0.99) / 1e3,
             "power_peak_kw": drawn.peak_w / 1e3,
+            "rack_p99_kw": float(drawn.rack_p99_w.max()) / 1e3,
+            "rack_peak_kw": float(drawn.rack_peak_w.max()) / 1e3,
             "energy_mwh": kwh / 1e3,
         }
         if scenario.power.price_per_kwh is not None:
-            told["energy_cost"] = kwh * scenario.power.price_per_kwh
+            of_price = drawn.weighted_j(scenario.power.price_by_hour) / drawn.energy_j
+            told["energy_cost"] = kwh * of_price * scenario.power.price_per_kwh
         if scenario.power.carbon_per_kwh is not None:
-            told["carbon_t"] = kwh * scenario.power.carbon_per_kwh / 1e3
+            of_carbon = drawn.weighted_j(scenario.power.carbon_by_hour) / drawn.energy_j
+            told["carbon_t"] = kwh * of_carbon * scenario.power.carbon_per_kwh / 1e3
     useful = known.get("goodput_gpu_h")
     if "gpu_cost" in told and useful:
         told["cost_per_useful_gpu_h"] = (
@@ -234,12 +238,9 @@ def _drawn(
         nodes["gpus"].to_numpy(),
         window.from_s,
         window.until_s,
+        nodes["rack"].rank("dense").cast(pl.Int64).to_numpy() - 1,
+        spec,
     )
-
-
-def _is_physical(scenario: Scenario) -> bool:
-    """Whether more than the scheduler decides how long jobs hold their GPUs."""
-    return scenario.failures is not None or bool(scenario.checkpoints or scenario.traffic)
 
 
 def _rows(numbers: Numbers, tenant: str | None, size_class: str | None) -> list[Row]:

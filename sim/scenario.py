@@ -86,6 +86,12 @@ class Scenario(Part):
     )
     objectives: tuple[Objective, ...] = Field((), description="what the fleet must achieve")
 
+    @property
+    def is_physical(self) -> bool:
+        """Whether more than the scheduler decides how long jobs hold their GPUs."""
+        limited = self.power is not None and self.power.limits
+        return self.failures is not None or bool(self.checkpoints or self.traffic) or limited
+
     @model_validator(mode="after")
     def _parts_agree(self, info: ValidationInfo) -> Self:
         """Parts that contradict one another; from a file, ``load`` tells the same faults with their lines."""

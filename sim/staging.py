@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from sim import catalog
 from sim.checkpoints import rule_of
 from sim.cluster import Pool
 from sim.courses import Courses, Demand
@@ -20,20 +21,23 @@ from sim.failures.times import Hall
 from sim.fleet import card_of
 from sim.flows import Fluid
 from sim.log import Log
-from sim.network import Fabric
+from sim.network import Fabric, Site, Supply
 from sim.outages import Outages
 from sim.partition import Request
+from sim.power import draw, left_w
 from sim.scheduler import Desk, EstimateSpec, desk
+from sim.stores import Room
 from sim.tenancy import Account
 from sim.workloads import Training, TrainingSteps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from sim import fleet
     from sim.checkpoints import CheckpointRule, Saving
-    from sim.network import TrafficRule
+    from sim.network import Network, Store, TrafficRule
     from sim.partition import Shape
+    from sim.power import Power
     from sim.scenario import Scenario
 
 REQUEST = ("tenant", "gpus", "nodes", "gpu_kind", "cpus", "memory_bytes")
@@ -85,7 +89,9 @@ def prepare(
     )
     if any(venue.demand is not None for venue in venues):
         fabric = _fabric(scenario)
-        simulation.courses = Courses(fabric, simulation.clock, simulation.end, float(scenario.warm_up))
+        simulation.courses = Courses(
+            fabric, simulation.clock, simulation.end, float(scenario.warm_up), rooms=_rooms(scenario)
+        )
         for each in desks.desks.values():
             each.partition.courses = simulation.courses
     return simulation
@@ -144,7 +150,7 @@ class _Desks:
             )
             for name, members in pools.items()
         }
-        if self.scenario.checkpoints or self.scenario.failures is not None or self.scenario.traffic:
+        if self.scenario.is_physical:
             for each in self.desks.values():
                 each.partition.swaps = each.partition.plain = False  # a swap knows no checkpoints
 
@@ -180,9 +186,11 @@ class _Desks:
         traffic = next((each for each in self.scenario.traffic if each.fits(tenant, gpus)), None)
         if traffic is not None and traffic.workload is not None:
             traffic = self._of_training(traffic, traffic.workload, gpus)
+        power = self.scenario.power
         if rule is None or rule.store is None:
-            return None if traffic is None else Demand(traffic)
-        return Demand(traffic, rule.size or 0.0, rule.store, rule.restart)
+            limited = power is not None and power.limits
+            return Demand(traffic) if traffic is not None or limited else None
+        return Demand(traffic, rule.size or 0.0, rule.store, rule.restart, rule.keep)
 
     def _of_training(self, rule: TrafficRule, name: str, gpus: int) -> TrafficRule:
         """The rule with what the jobs of a workload send and read as they train."""
@@ -192,7 +200,7 @@ class _Desks:
                 found = duration.on(gpus, self.folder)
                 rings, evenly = found.out_of_a_node()
                 per_node = duration.gpus_per_node
-                each = found.traffic().input_bytes / math.ceil(gpus / per_node) / found.time_of_a_step_s
+                each = found.traffic().input_bytes / math.ceil(gpus / per_node) / found.step_s
                 return rule.of_training(rings, evenly, each)
         raise PlanError(f'traffic: "{name}" is not a workload that says what it trains')
 
@@ -206,28 +214,92 @@ class _Desks:
         if failures is not None:
             between_s = failures.mean_time_between_s(nodes * pool.gpus_per_node, nodes, racks)
         store = next((each for each in self.scenario.stores if each.name == rule.store), None)
-        rate = None if store is None else min(store.write, (store.per_node or math.inf) * nodes)
+        rate = None if store is None else _alone(store, nodes)
         return rule.saving(between_s, rate)
+
+
+def _alone(store: Store, nodes: int) -> float:
+    """Bytes a second that so many nodes write to a store that they have to themselves."""
+    each = store.limit(1) or math.inf
+    if store.place == "node":
+        return min(store.writes, each) * nodes
+    return min(store.writes, each * nodes)
 
 
 def _fabric(scenario: Scenario) -> Fabric:
     """Network and stores as the user described them."""
-    leaf_of: list[int] = []
-    for pool in scenario.fleet.pools:
-        width = (scenario.network and scenario.network.nodes_per_leaf) or pool.nodes_per_rack
-        first = max(leaf_of, default=-1) + 1
-        leaf_of += [first + node // width for node in range(pool.nodes)]
-    fabric = Fabric(Fluid(), leaf_of)
+    fabric = Fabric(Fluid())
+    names = nodes(scenario)["node"].to_list()
     if scenario.network is not None:
-        cards = [
-            scenario.network.card or card_of(pool) or 0.0
-            for pool in scenario.fleet.pools
-            for _ in range(pool.nodes)
-        ]
-        fabric.lay(nodes(scenario)["node"].to_list(), cards, scenario.network.oversubscription)
+        fabric.lay(scenario.network, _sites(scenario, scenario.network, names))
     for store in scenario.stores:
-        fabric.open(store)
+        fabric.open(store, names)
+    if scenario.power is not None and scenario.power.limits:
+        fabric.supply = _supply(scenario, scenario.power, fabric.fluid)
     return fabric
+
+
+def _supply(scenario: Scenario, spec: Power, fluid: Fluid) -> Supply:
+    """Power as a resource of the hall and of each rack."""
+    pools = scenario.fleet.pools
+    draws = [draw(spec, pool) for pool in pools for _ in range(pool.nodes)]
+    gpus = [pool.gpus_per_node for pool in pools for _ in range(pool.nodes)]
+    supply = Supply([each.working_w - each.waiting_w for each in draws], [each.pace for each in draws])
+    if spec.limit is not None:
+        supply.hall = fluid.resource("power of the hall", left_w(spec.limit, draws, gpus, "a limit"))
+    if spec.rack_limit is not None:
+        racks = nodes(scenario)["rack"].to_list()
+        resource_of = {}
+        for rack in dict.fromkeys(racks):
+            own = [place for place, name in enumerate(racks) if name == rack]
+            left = left_w(
+                spec.rack_limit,
+                [draws[place] for place in own],
+                [gpus[place] for place in own],
+                f"a limit of {rack}",
+            )
+            resource_of[rack] = fluid.resource(f"power of {rack}", left)
+        supply.racks = [resource_of[rack] for rack in racks]
+    return supply
+
+
+def _sites(scenario: Scenario, network: Network, names: Sequence[str]) -> list[Site]:
+    """Every node as the network sees it, in the order of the fleet. Leaves and domains end with a pool."""
+    sites: list[Site] = []
+    for pool in scenario.fleet.pools:
+        width = network.width(pool.nodes_per_rack)
+        per_domain = pool.scale_up_gpus // pool.gpus_per_node
+        leaf, domain = (
+            1 + max((getattr(site, name) for site in sites), default=-1) for name in ("leaf", "domain")
+        )
+        scale_up = 0.0
+        if per_domain > 1 and pool.gpu is not None:
+            scale_up = (catalog.gpu(pool.gpu).scale_up_bandwidth or 0.0) * pool.gpus_per_node
+        joined = scale_up > 0
+        sites += [
+            Site(
+                names[len(sites) + node],
+                leaf + node // width,
+                network.card or card_of(pool) or 0.0,
+                domain + node // per_domain if joined else -1,
+                scale_up,
+            )
+            for node in range(pool.nodes)
+        ]
+    return sites
+
+
+def _rooms(scenario: Scenario) -> dict[str, Room]:
+    """What the stores of limited size hold before the first checkpoint: the data sets."""
+    rooms = {
+        store.name: Room(store.capacity, store.on_full)
+        for store in scenario.stores
+        if store.capacity is not None
+    }
+    for rule in scenario.traffic:
+        if rule.store in rooms:
+            rooms[rule.store].fixed += rule.data_set or 0.0
+    return rooms
 
 
 def _outages(scenario: Scenario, desks: _Desks, seed: int, folder: Path) -> Outages:

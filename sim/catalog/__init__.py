@@ -1,4 +1,4 @@
-"""Hardware that is known by name: one YAML file per GPU or node, each number with its source.
+"""Hardware that is known by name: one YAML file per GPU, node or store, each number with its source.
 
 A file is read when it is asked for. Unknown hardware is refused, never replaced by a default.
 """
@@ -10,13 +10,13 @@ from typing import Any, Literal, TypeVar
 
 from ruamel.yaml import YAML
 
-from sim.catalog.hardware import Entry, Evidence, GpuType, NodeType, Source
+from sim.catalog.hardware import Entry, Evidence, GpuType, NodeType, Source, StoreType
 from sim.errors import PlanError, hint
 from sim.parts import FROM_TEXT
 
-Kind = Literal["gpu", "node"]
-_FOLDERS: Mapping[Kind, str] = {"gpu": "gpus", "node": "nodes"}
-_CALLED: Mapping[Kind, str] = {"gpu": "GPU", "node": "node"}
+Kind = Literal["gpu", "node", "store"]
+_FOLDERS: Mapping[Kind, str] = {"gpu": "gpus", "node": "nodes", "store": "stores"}
+_CALLED: Mapping[Kind, str] = {"gpu": "GPU", "node": "node", "store": "store"}
 _Kind = TypeVar("_Kind", bound=Entry)
 
 
@@ -36,16 +36,24 @@ def node(name: str) -> NodeType:
     return _node(_known("node", name))
 
 
+def store(name: str) -> StoreType:
+    """A kind of store, by its catalog name in any case: ``lustre-ai400x2t``.
+
+    Raises PlanError with the nearest names when the catalog has none of that name.
+    """
+    return _store(_known("store", name))
+
+
 @cache
 def names(kind: Kind) -> tuple[str, ...]:
-    """The names of all GPUs or all nodes, sorted; reads no file."""
+    """The names of all GPUs, nodes or stores, sorted; reads no file."""
     folder = files(__package__) / _FOLDERS[kind]
     return tuple(sorted(file.name.removesuffix(".yaml") for file in folder.iterdir()))
 
 
-def entries() -> tuple[GpuType | NodeType, ...]:
-    """Everything in the catalog: GPUs, then nodes, by name."""
-    return (*map(_gpu, names("gpu")), *map(_node, names("node")))
+def entries() -> tuple[GpuType | NodeType | StoreType, ...]:
+    """All hardware of the catalog: GPUs, then nodes, then stores, by name."""
+    return (*map(_gpu, names("gpu")), *map(_node, names("node")), *map(_store, names("store")))
 
 
 def _known(kind: Kind, name: str) -> str:
@@ -65,6 +73,11 @@ def _node(name: str) -> NodeType:
     return _read(NodeType, "node", name)
 
 
+@cache
+def _store(name: str) -> StoreType:
+    return _read(StoreType, "store", name)
+
+
 def _read(entry: type[_Kind], kind: Kind, name: str) -> _Kind:
     """One file: ``field: text`` or ``field: {value: text with unit, source: ..., evidence: ...}``."""
     text = (files(__package__) / _FOLDERS[kind] / f"{name}.yaml").read_text("utf-8")
@@ -74,4 +87,7 @@ def _read(entry: type[_Kind], kind: Kind, name: str) -> _Kind:
     return entry.model_validate(values | {"sources": figures}, context=FROM_TEXT)
 
 
-__all__ = ["Entry", "Evidence", "GpuType", "Kind", "NodeType", "Source", "entries", "gpu", "names", "node"]
+__all__ = [
+    "Entry", "Evidence", "GpuType", "Kind", "NodeType", "Source", "StoreType", "entries", "gpu", "names",
+    "node", "store",
+]  # fmt: skip

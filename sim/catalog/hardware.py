@@ -70,6 +70,20 @@ class GpuType(Entry):
         return self
 
 
+class StoreType(Entry):
+    """One storage appliance, server or drive: what it gives to all, to one node, to one connection."""
+
+    place: Literal["network", "node"] = Field(
+        "network", description="behind the network, or a drive in each node"
+    )
+    read: BytesPerSecond = Field(description="bytes read a second")
+    write: BytesPerSecond = Field(description="bytes written a second, replicas counted apart")
+    per_node: BytesPerSecond | None = Field(None, description="the most that one node gets")
+    per_connection: BytesPerSecond | None = Field(None, description="the most that one connection gets")
+    requests: float | None = Field(None, description="requests served a second")
+    replicas: int | None = Field(None, description="how often each byte is written")
+
+
 class NodeType(Entry):
     """One server as sold: what a scheduler sees as a node."""
 

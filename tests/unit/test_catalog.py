@@ -106,8 +106,11 @@ def test_unknown_hardware_is_refused_with_the_nearest_name(look_up: object, mess
     assert str(refusal.value) == message
 
 
-def test_the_catalog_lists_gpus_and_then_nodes() -> None:
-    assert [entry.name for entry in catalog.entries()] == [*catalog.names("gpu"), *catalog.names("node")]
+def test_the_catalog_lists_gpus_then_nodes_then_stores() -> None:
+    kinds = ("gpu", "node", "store")
+    assert [entry.name for entry in catalog.entries()] == [
+        name for kind in kinds for name in catalog.names(kind)
+    ]
 
 
 def test_a_peak_with_sparsity_is_refused() -> None:

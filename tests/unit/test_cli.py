@@ -262,7 +262,7 @@ def test_every_fault_of_a_scenario_is_told_and_nothing_is_written(folder: Path) 
         (["compare", "other", "other"], "other is given 2 times"),
         (["catalog", "h100"], 'did you mean "h100-hbm2e-96gb", "h100-pcie-80gb" or "h100-sxm5-80gb"?'),
         (["catalog", "gpus", "h10000"], '"h10000" is not a GPU of the catalog'),
-        (["catalog", "things", "h100"], "choose gpus, nodes or transformers"),
+        (["catalog", "things", "h100"], "choose gpus, nodes, stores or transformers"),
         (["catalog", "transformers", "llama-3-9b"], 'did you mean "llama-3-8b"?'),
         (["catalog", "own.yaml"], "own.yaml: there is no such file"),
     ],
@@ -447,7 +447,7 @@ def test_a_job_is_explained_and_its_causes_add_up() -> None:
 
 def test_the_catalog_lists_everything_or_shows_one_entry_with_its_sources() -> None:
     everything = dcplan("catalog").stdout
-    assert all(name in everything for kind in ("gpu", "node") for name in catalog.names(kind))  # type: ignore[arg-type]
+    assert all(name in everything for kind in ("gpu", "node", "store") for name in catalog.names(kind))  # type: ignore[arg-type]
     assert "dgx-h100" not in dcplan("catalog", "gpus").stdout
     assert "b200" not in dcplan("catalog", "nodes").stdout.split("GPU ")[0]
     one = dcplan("catalog", "DGX H100").stdout

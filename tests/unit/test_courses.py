@@ -324,10 +324,22 @@ def test_traffic_of_workloads_that_do_not_train_is_refused(tmp_path: Path, rule:
 
 @pytest.mark.parametrize(("policy", "hits"), [("static", 0.5), ("lru", 0.1534), ("none", 0.0)])
 def test_what_is_in_the_cache_is_not_read(policy: str, hits: float) -> None:
-    """Two nodes that cache half of their data set and ask for 8 GB/s of a store of 4: min(f, b / (1 - h))."""
-    rule = {"reads": 4 * GB, "store": "nfs", "data_set": 4e12, "cache": 1e12, "cache_policy": policy}
+    """Two nodes that cache half of their data set and ask for 8 GB/s of a store of 4: min(f, b / (1 - h)).
+
+    The first pass, of 5 s of work, finds nothing.
+    """
+    rule = {"reads": 4 * GB, "store": "nfs", "data_set": 4e10, "cache": 1e10, "cache_policy": policy}
     log = play(jobs((0, 100, 16)), stores=[NFS], traffic=[rule])
-    assert spans(log) == {0: [(0, pytest.approx(max(100.0, 200.0 * (1 - hits)), rel=1e-3))]}
+    whole = 10 + max(95.0, 190.0 * (1 - hits))
+    assert spans(log) == {0: [(0, pytest.approx(whole, rel=1e-3))]}
+
+
+def test_a_first_pass_and_checkpoints_do_not_disturb_one_another() -> None:
+    """Saved every 8 s of work: caches are full after 5, at half speed, and hold all from then on."""
+    rule = {"reads": 4 * GB, "store": "nfs", "data_set": 4e10, "cache": 2e10}
+    saved = {"every": 8.0, "write": 2.0}
+    log = play(jobs((0, 20, 16)), stores=[NFS], traffic=[rule], checkpoints=[saved])
+    assert spans(log) == {0: [(0, 10 + 15 + 2 * 2)]}
 
 
 def test_what_is_lost_in_the_warm_up_does_not_count() -> None:

@@ -100,11 +100,15 @@ def test_energy_is_the_area_under_power_and_the_sum_over_nodes(
         working,
     )
     draws = [Draw(700.0, 300.0, 100.0, 900.0), Draw(400.0, 100.0, 60.0, 500.0)]
-    found = drawn(load, draws, np.array([0, 0, 1, 1]), np.array([8, 8, 4, 4]), 10.0, 80.0)
+    racks, supply = np.array([0, 1, 1, 1]), Power(supply_fixed=17.0, supply_efficiency=0.96)
+    found = drawn(load, draws, np.array([0, 0, 1, 1]), np.array([8, 8, 4, 4]), 10.0, 80.0, racks, supply)
     area_j = float((found.power_w * np.diff(found.time_s)).sum())
     assert found.energy_j == pytest.approx(area_j, rel=1e-9)
     assert found.quantile_w(1.0) == pytest.approx(found.peak_w)
     assert found.peak_w >= found.mean_w * (1 - 1e-9)
+    assert found.rack_peak_w.max() - 1e-6 <= found.peak_w <= found.rack_peak_w.sum() + 1e-6
+    assert (found.rack_p99_w <= found.rack_peak_w).all()
+    assert found.weighted_j([1.0] * 24) == pytest.approx(found.energy_j)
 
 
 @pytest.mark.parametrize(
@@ -119,3 +123,72 @@ def test_energy_is_the_area_under_power_and_the_sum_over_nodes(
 def test_what_is_not_known_is_asked_for(pool: dict[str, Any], power: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         played(power, [(0, HOUR, 1)], pool=pool)
+
+
+def test_an_hour_counts_with_its_own_carbon_and_price() -> None:
+    """A node is busy from 0:00 to 1:30; energy is free of carbon and price until 1:00."""
+    factors = [0.0, 1.0, *([5.0] * 22)]
+    spec = PLAIN | {
+        "carbon_per_kwh": 1.0,
+        "carbon_by_hour": factors,
+        "price_per_kwh": 1.0,
+        "price_by_hour": factors,
+    }
+    found = played(spec, [(0, 1.5 * HOUR, 8), (1.75 * HOUR, 0.25 * HOUR, 1)])
+    # from 1:00 to 2:00: 16 idle GPUs of 70 W, two hosts of 1 kW, 630 W more for 4 and for 1/4 GPU h
+    kwh = 1.25 * (16 * 0.07 + 2.0 + 8 * 0.63 / 2 + 0.63 / 4)
+    assert found.metric("carbon_t") == pytest.approx(kwh / 1000)
+    assert found.metric("energy_cost") == pytest.approx(kwh)
+
+
+def test_supplies_lose_a_fixed_part_and_a_share() -> None:
+    lossless, lossy = (
+        played(PLAIN | extra, [(0, HOUR, 8)]).metric("energy_mwh") or 0.0
+        for extra in ({}, {"supply_fixed": 17.0, "supply_efficiency": 0.96})
+    )
+    assert lossy == pytest.approx((lossless + 1.25 * 2 * 17e-6) / 0.96)
+
+
+def test_a_hall_short_of_power_slows_all_jobs_alike_and_never_draws_more() -> None:
+    """Two nodes: 2 kW of hosts, 16 GPUs of 350 W waiting and 700 W working: 7.6 to 13.2 kW.
+
+    A limit of 10.4 kW leaves half of what two jobs need: they take twice as long; the third has enough alone.
+    """
+    spec = PLAIN | {"limit": 10_400.0}
+    found = played(spec, [(0, HOUR, 8), (0, HOUR, 8), (3 * HOUR, HOUR, 8)])
+    assert found.tables["jobs"]["end_s"].to_list() == [pytest.approx(t * HOUR) for t in (2, 2, 4)]
+    assert found.metric("power_peak_kw") == pytest.approx(10.4)
+    assert found.metric("contention_gpu_h") == pytest.approx(16.0)
+    links = dict(found.tables["links"].select("name", "lost_gpu_h").rows())
+    assert links == {"power of the hall": pytest.approx(16.0)}
+
+
+def test_a_rack_short_of_power_slows_its_own_jobs_only() -> None:
+    """One node a rack: 1 kW and 8 GPUs; 5.2 kW leave half of the power of one job."""
+    spec = PLAIN | {"rack_limit": 5200.0}
+    found = played(spec, [(0, HOUR, 8), (0, HOUR, 4)], pool={"nodes_per_rack": 1})
+    assert found.tables["jobs"]["end_s"].to_list() == [pytest.approx(2 * HOUR), pytest.approx(HOUR)]
+    assert found.metric("rack_peak_kw") == pytest.approx(5.2)
+
+
+def test_capped_gpus_draw_their_cap_and_are_slower_by_the_cube_root() -> None:
+    """Of 630 W beyond idle 300 are left: 0.78 of the speed."""
+    found = played(PLAIN | {"gpu_cap": 370.0}, [(0, HOUR, 8)])
+    pace = (300 / 630) ** (1 / 3)
+    (end_s,) = found.tables["jobs"]["end_s"].to_list()
+    assert end_s == pytest.approx(HOUR / pace)
+    assert found.metric("power_peak_kw") == pytest.approx(2.0 + 8 * 0.37 + 8 * 0.07)
+
+
+@pytest.mark.parametrize(
+    ("power", "told"),
+    [
+        ({"limit": 7000.0}, "leaves nothing for work"),
+        ({"rack_limit": 3000.0}, "leaves nothing for work"),
+        ({"gpu_cap": 200.0}, "gpu_cap must be more than"),
+        ({"carbon_by_hour": (1.0, 2.0)}, "needs 24 factors, not 2"),
+    ],
+)
+def test_limits_that_cannot_be_are_refused(power: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        played(PLAIN | power, [(0, HOUR, 8)])
