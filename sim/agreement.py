@@ -67,9 +67,13 @@ def disagreements(draft: Draft) -> Iterator[tuple[Location, str]]:
 
 
 def _promises_know_no_failures(draft: Draft) -> Iterator[tuple[Location, str]]:
-    if draft.failures is not None and draft.scheduler is not None and draft.scheduler.blocking.reserves:
-        kind = draft.scheduler.blocking.kind
-        message = f'"{kind}" promises start times, which failures would break; use "strict" or "greedy"'
+    if draft.failures is not None and draft.scheduler is not None:
+        if draft.scheduler.blocking.kind != "conservative":
+            return
+        message = (
+            '"conservative" promises every start, which failures would break; '
+            'use "easy", "strict" or "greedy"'
+        )
         yield ("scheduler", "blocking"), message
 
 
@@ -181,10 +185,10 @@ def _promises_know_no_sharing(draft: Draft) -> Iterator[tuple[Location, str]]:
     if draft.scheduler.estimates.on_overrun == "kill":
         message = '"kill" has no meaning where jobs share network or stores: how long they run is not known'
         yield ("scheduler", "estimates", "on_overrun"), message
-    if draft.scheduler.blocking.reserves:
-        kind = draft.scheduler.blocking.kind
+    if draft.scheduler.blocking.kind == "conservative":
         message = (
-            f'"{kind}" promises start times, which a shared network would break; use "strict" or "greedy"'
+            '"conservative" promises every start, which a shared network would break; '
+            'use "easy", "strict" or "greedy"'
         )
         yield ("scheduler", "blocking"), message
 

@@ -345,14 +345,17 @@ def report(
 @click.argument("job")
 @AS_JSON
 def explain(run_folder: Path, job: str, *, as_json: bool) -> None:
-    """Tell why JOB of a RUN waited.
+    """Tell why JOB of a RUN waited, and where its time on the GPUs went.
 
-    The causes second by second, who overtook it, and who held the GPUs meanwhile.
+    The causes second by second, who overtook it, and who held the GPUs meanwhile. Where jobs share network,
+    stores or power: what it did over time and what held it up, for which the run is played again.
     """
+    from sim import experiment
     from sim import run_folder as folders
     from sim.reports import explain as reports
 
-    found = reports.explain(folders.read(run_folder), job)
+    results = folders.read(run_folder)
+    found = reports.explain(results, job, experiment.course(results, job, run_folder))
     if as_json:
         cli_output.write_json(found)
         return

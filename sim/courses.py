@@ -8,7 +8,7 @@ that go to a store are bytes on the same ways. Times that nothing shares are act
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sim import units
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from sim.flows import Activity
     from sim.job import Job
+    from sim.meters import Meter
     from sim.network import Fabric, TrafficRule
 
 FETCHES, RESTARTS, LOADS, WORKS, WRITES, WAITS = "fetches", "restarts", "loads", "works", "writes", "waits"
@@ -52,6 +53,21 @@ class Demand:
     """Time to start all processes again before the state is loaded from there."""
     keep: int = 1
     """Checkpoints that are kept there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a run did from one time to another: at which share of full speed, and what held it up."""
+
+    from_s: float
+    to_s: float
+    phase: str
+    pace: float
+    held_by: str | None
+
+    def continues(self, phase: str, pace: float, held_by: str | None) -> bool:
+        """Whether the same goes on."""
+        return (self.phase, self.held_by) == (phase, held_by) and math.isclose(self.pace, pace, rel_tol=1e-6)
 
 
 @dataclass(slots=True, eq=False)
@@ -118,8 +134,13 @@ class Courses:
     """What lies in the stores that have a limited capacity."""
     waiting: list[Course] = field(default_factory=list)
     """Those who wait for room to write, first come first."""
-    on_step: Callable[[Course, float], None] | None = None
-    """Told when what a run does, or how fast, has changed."""
+    meter: Meter | None = None
+    """What looks at shared resources over time."""
+    diary_of: int | None = None
+    """The row of a job whose course is written down."""
+    diary: list[Line] = field(default_factory=list)
+    path: dict[str, float] = field(default_factory=dict)
+    """Of that job: what share of each resource its last run needed at full speed."""
 
     # ---- from the engine
 
@@ -133,6 +154,8 @@ class Courses:
         placed = () if site is None else tuple(sorted(site[2]))
         nodes = tuple(node for node, _ in placed)
         course = self.running[job] = Course(job, demand, nodes, now_s, placed, since_s=now_s)
+        if self.meter is not None:
+            self.meter.begin(now_s)
         traffic = demand.traffic
         if traffic is not None:
             course.first_pass_s = traffic.first_pass_s(len(nodes))
@@ -286,6 +309,9 @@ class Courses:
             cap = min(cap, supply.works(course.placed, usages))
             if supply.is_shared:
                 weight = 1.0  # who shares power is slowed alike, on links too
+        if course.job.index == self.diary_of:
+            fluid = self.fabric.fluid
+            self.path = {fluid.names[way]: need / fluid.capacities[way] for way, need in usages.items()}
         course.activity = self.fabric.fluid.add(
             course.chunk_s, usages, now_s, weight=weight, cap=cap, what=course
         )
@@ -408,6 +434,8 @@ class Courses:
     def _account(self, course: Course, now_s: float) -> None:
         """Note what a phase has come to; it goes on or is over."""
         elapsed_s = now_s - course.since_s
+        if course.phase != WORKS:
+            self._write_down(course, course.since_s, now_s, 0.0)
         if course.phase in (FETCHES, RESTARTS, LOADS):
             course.loaded_s += elapsed_s
         elif course.phase in (WRITES, WAITS):
@@ -422,6 +450,9 @@ class Courses:
             course.until_saved_s -= worked_s
             course.first_pass_s -= worked_s
             course.untold_s += elapsed_s - worked_s
+            told_s = now_s - course.told_s
+            if told_s > 0:
+                self._write_down(course, course.told_s, now_s, 1.0 - course.untold_s / told_s)
             if course.untold_s > ALMOST * elapsed_s:
                 self._blame(course, course.untold_s, course.told_s, now_s)
             course.told_s, course.untold_s = now_s, 0.0
@@ -434,6 +465,7 @@ class Courses:
             if not isinstance(course, Course) or activity is not course.activity or course.phase != WORKS:
                 continue
             since_s, course.told_s = course.told_s, now_s
+            self._write_down(course, since_s, now_s, rate)
             waited_s = (now_s - since_s) * (1.0 - rate)
             if waited_s > 0:
                 course.untold_s -= waited_s
@@ -456,12 +488,42 @@ class Courses:
         name = "limit of a node" if resource is None else self.fabric.fluid.names[resource]
         self.waited_gpu_s[name] = self.waited_gpu_s.get(name, 0.0) + waited_s * course.job.gpus
 
+    def _write_down(self, course: Course, from_s: float, to_s: float, pace: float) -> None:
+        """Keep the diary of one job."""
+        if course.job.index != self.diary_of or to_s <= from_s:
+            return
+        held_by = None
+        if course.phase == WORKS and pace < 1.0 - ALMOST:
+            held_by = "limit of a node" if course.held_by is None else self.fabric.fluid.names[course.held_by]
+        before = self.diary[-1] if self.diary else None
+        if before is not None and before.to_s == from_s and before.continues(course.phase, pace, held_by):
+            self.diary[-1] = replace(before, to_s=to_s)
+        else:
+            self.diary.append(Line(from_s, to_s, course.phase, pace, held_by))
+
     def _drop(self, course: Course, now_s: float) -> None:
         """Nothing of a run goes on."""
         for activity in (course.activity, course.behind):
             if activity is not None and activity.bundle is not None:
                 self.fabric.fluid.remove(activity, now_s)
         course.activity = course.behind = None
+
+    def metered(self, end_s: float) -> list[tuple[float, str, float]]:
+        """(end of a step, resource, share in use) of the shared resources that anything was ever on."""
+        meter = self.meter
+        if meter is None:
+            return []
+        meter.sample(end_s)
+        fluid, times_s = self.fabric.fluid, meter.times_s
+        found = []
+        for place, resource in enumerate(meter.watched):
+            carried = [row[place] for row in meter.carried]
+            if not carried or carried[-1] <= 0:
+                continue
+            most = fluid.capacities[resource]
+            for before, after, was, then in zip(times_s, times_s[1:], carried, carried[1:], strict=False):
+                found.append((after, fluid.names[resource], (then - was) / ((after - before) * most)))
+        return found
 
     def facts(self, end_s: float) -> list[tuple[str, float, float, float]]:
         """Every resource: its name, units a second, units carried until now, GPU-seconds lost on it."""

@@ -8,6 +8,8 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 from sim import results, staging, workloads
+from sim.log import Log
+from sim.reports.explain import Course
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +33,25 @@ def run(
     tell = None if on_progress is None else lambda arrived: on_progress(arrived, count)
     log = staging.simulate(scenario, arrivals.jobs, tell, seed=used_seed, folder=folder)
     return results.from_log(scenario, arrivals, log, staging.nodes(scenario), used_seed)
+
+
+def course(played: Results, job_id: str, folder: Path) -> Course | None:
+    """What a job of a run did while it ran, for which the run is played again; None if jobs share nothing.
+
+    ``folder`` is where relative paths of the run's scenario start. Raises PlanError if a file that they name
+    is gone.
+    """
+    jobs = played.arrivals.jobs
+    row = next((row for row, name in enumerate(jobs["job_id"]) if name == job_id), None)
+    if row is None or not played.scenario.is_physical:
+        return None
+    log = Log()
+    simulation = staging.prepare(played.scenario, jobs, log, played.seeds[0], folder)
+    if simulation.courses is None:
+        return None
+    simulation.courses.diary_of = row
+    simulation.run(played.scenario.horizon)
+    return Course(tuple(simulation.courses.diary), dict(simulation.courses.path))
 
 
 def replicate(

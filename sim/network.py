@@ -151,6 +151,17 @@ class Fabric:
         """Make the resources of a store; names of all nodes, where it is a disk in each."""
         self.opened[store.name] = opened(store, self.fluid, nodes)
 
+    def shared(self) -> list[int]:
+        """Resources that are not a node's own: ways above the cards, stores behind them, power."""
+        found = [way for level in self.ways.levels[1:] for way in (*level.up, *level.down) if way != NO_WAY]
+        found += self.ways.pairs.values()
+        for each in self.opened.values():
+            if each.is_shared:
+                found += [*each.reading, *each.writing, *([] if each.requests is None else [each.requests])]
+        if self.supply is not None:
+            found += [way for way in (self.supply.hall, *dict.fromkeys(self.supply.racks)) if way != NO_WAY]
+        return found
+
     def limit(self, store: str, connections: int = 1) -> float | None:
         """The most that a store gives one node; None where there is no limit."""
         return self.opened[store].store.limit(connections)

@@ -146,6 +146,8 @@ class Partition:
     inside its quota may displace those who borrow, `limited` that tenants have quotas.
     """
 
+    loses_nodes = False
+    """Whether nodes have been out of service."""
     surprised = False
     """Whether a job has ended at another time than expected since a promise was last made."""
     overran: Job | None = None
@@ -422,10 +424,12 @@ class Partition:
         gpus = pool.free[node - pool.first_node]
         if gpus:
             pool.take(((node, gpus),), Gang(gpus, ((gpus, 1),)))
+        self.surprised = self.loses_nodes = True
         return gpus
 
     def bring_back(self, pool: Pool, node: int, gpus: int) -> None:
         """A node is back in service with the GPUs that were held."""
+        self.surprised = True
         if gpus:
             if self.displaces and node not in self.loosened:
                 self.loosened[node] = pool.free[node - pool.first_node]

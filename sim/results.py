@@ -67,6 +67,7 @@ def from_log(
     made = tables.build(arrivals.jobs, found, steps, nodes, _virtual_clusters(scenario, arrivals.jobs, nodes))
     if scenario.is_physical:
         made["links"] = tables.links(log)
+        made["links_over_time"] = tables.links_over_time(log, made["links"])
         made["outages"] = tables.outages(log, nodes["node"])
     _check_gpu_time(found, steps)
     rows = _metric_rows(scenario, made, found, steps, log)

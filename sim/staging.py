@@ -21,6 +21,7 @@ from sim.failures.times import Hall
 from sim.fleet import card_of
 from sim.flows import Fluid
 from sim.log import Log
+from sim.meters import Meter
 from sim.network import Fabric, Site, Supply
 from sim.outages import Outages
 from sim.partition import Request
@@ -91,6 +92,10 @@ def prepare(
         fabric = _fabric(scenario)
         simulation.courses = Courses(
             fabric, simulation.clock, simulation.end, float(scenario.warm_up), rooms=_rooms(scenario)
+        )
+        running = simulation.courses.running
+        simulation.courses.meter = Meter(
+            fabric.fluid, fabric.shared(), simulation.clock.call_at, lambda: bool(running)
         )
         for each in desks.desks.values():
             each.partition.courses = simulation.courses

@@ -297,6 +297,25 @@ def links(log: Log) -> pl.DataFrame:
     )
 
 
+MOST_METERED = 40
+"""Resources whose use over time is kept: those on which most was lost, then the fullest."""
+
+
+def links_over_time(log: Log, links: pl.DataFrame) -> pl.DataFrame:
+    """What was in use of shared ways, stores and power, step by step until each time."""
+    kept = links.sort(["lost_gpu_h", "utilisation"], descending=True, nulls_last=True)
+    times_s, names, used = zip(*log.metered, strict=True) if log.metered else ((), (), ())
+    table = pl.DataFrame(
+        {
+            "until_s": pl.Series(times_s, dtype=pl.Float64),
+            "name": pl.Series(names, dtype=pl.String),
+            "used": pl.Series(used, dtype=pl.Float64).clip(0.0, 1.0),
+        }
+    )
+    shared = kept.filter(pl.col("name").is_in(table["name"].unique().implode()))["name"].head(MOST_METERED)
+    return table.filter(pl.col("name").is_in(shared.implode()))
+
+
 def _visit(stay_job: Integers) -> Integers:
     """The number of each stay of a job, from 0."""
     begins = (

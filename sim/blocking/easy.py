@@ -25,7 +25,8 @@ class Easy(Blocking):
     Another may start before it only if it ends by then or uses GPUs that the promise leaves over (Lifka,
     JSSPP 1995). The promise names nodes, so it holds for gangs on nodes too, and the job that has it keeps it
     until it starts, even if the order would now put another job first. When a running job outlives its
-    estimate the promise moves, and the move is logged with the job that caused it.
+    estimate the promise moves, and the move is logged with the job that caused it. It moves too when nodes
+    fail; while too few are in service nobody is promised anything, and whoever fits may start.
     """
 
     kind: Literal["easy"] = "easy"
@@ -80,7 +81,7 @@ class EasyQueue:
             self._start_heads(now_s)
         if self.promise is None:
             return
-        if freed or not promised:
+        if freed or not promised or self.partition.surprised:
             if self.partition.surprised or now_s >= self.promise.start_s:
                 self._renew(now_s)
             self._backfill(now_s)
@@ -141,16 +142,15 @@ class EasyQueue:
     def _note_moved(self, promise: Promise, start_s: float, now_s: float) -> None:
         """A promise is kept later than made, because of a job that outlived its estimate.
 
-        That is one that still runs in the pool, else the one that ended last.
+        That is one that still runs in the pool, else the one that ended last; no job where nodes failed.
         """
         partition, pool = self.partition, promise.pool
         running = (job for _, job in partition.running if job.site is not None and job.site[0] is pool)
         late = next((job for job in running if job.expected_end_s <= now_s), partition.overran)
-        if late is None:
+        if late is None and not partition.loses_nodes:
             raise AssertionError(f"the promise to {promise.job} moved though no job was late")
-        partition.log.moved_reservations.append(
-            (now_s, promise.job.index, promise.start_s, start_s, late.index)
-        )
+        culprit = NO_JOB if late is None else late.index
+        partition.log.moved_reservations.append((now_s, promise.job.index, promise.start_s, start_s, culprit))
 
     def _reserve(self, job: Job, now_s: float) -> Promise:
         promises = [self._reserve_in(job, pool, gang, now_s) for pool, gang in job.shape.options]
@@ -165,7 +165,10 @@ class EasyQueue:
         ahead = next(expected, None)
         while not (pool.free_gpus >= gang.gpus and rule.fits(pool, gang)):
             if ahead is None:
-                raise AssertionError(f"{job} does not fit its pool when it is empty")
+                if not self.partition.loses_nodes:
+                    raise AssertionError(f"{job} does not fit its pool when it is empty")
+                self._take_again(ended)
+                return Promise(job, math.inf, pool, 0, {})
             start_s = ahead[0]
             self._hand_back(ahead[2], ended)
             ahead = next(expected, None)
@@ -176,10 +179,14 @@ class EasyQueue:
         if not rule.anywhere:
             spare = {node: pool.free[node - first] - gpus for node, gpus in placement}
         spare_gpus = pool.free_gpus - gang.gpus
+        self._take_again(ended)
+        return Promise(job, start_s, pool, spare_gpus, spare)
+
+    def _take_again(self, ended: list[Job]) -> None:
+        """What was tried out is undone: those jobs still run."""
         for other in ended:
             if other.site is not None:
-                pool.take(other.site[2], other.site[1])
-        return Promise(job, start_s, pool, spare_gpus, spare)
+                other.site[0].take(other.site[2], other.site[1])
 
     def _hand_back(self, job: Job, ended: list[Job]) -> None:
         if job.site is not None:
@@ -301,5 +308,7 @@ def _latest(now_s: float, start_s: float) -> float:
     return longest_s
 
 
+NO_JOB = -1
+"""In the log, in place of the job that made a promise move, where nodes that failed did."""
 _HELD = Gang(0, ())
 """GPUs that are held for a promise; they need no cores."""

@@ -1,13 +1,16 @@
 """Why one job waited: its causes second by second, who overtook it, and who held the GPUs meanwhile.
 
-All of it is read from the tables of the run, so a job of last month's run folder can be explained without
-simulating again.
+All of that is read from the tables of the run, so a job of last month's run folder can be explained without
+simulating again. What a job did while it ran is too much to keep of every job: where network, stores or
+power are shared, the run is played again for it.
 """
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from sim import units, words
+from sim.courses import WORKS
 from sim.errors import PlanError
 from sim.grids import grid
 from sim.log import CAUSES
@@ -23,6 +27,9 @@ from sim.reports import steps
 from sim.reports.facts import CAUSE_NAMES, Facts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sim.courses import Line
     from sim.results import Results
 
 _TOP = 5
@@ -65,6 +72,29 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Course:
+    """What a job did while it held GPUs, piece by piece, and the ways that its work took."""
+
+    lines: tuple[Line, ...]
+    path: dict[str, float]
+    """Share of each resource that its work needs at full speed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of the time from the first start of a job: what it did, and what held it up most."""
+
+    from_s: float
+    to_s: float
+    worked_s: float
+    """At full speed it would have taken so long."""
+    waited_s: dict[str, float]
+    """Seconds lost, by what held it up."""
+    besides_s: dict[str, float]
+    """Seconds of all else that it did: loading, writing, and so on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Everything a run's tables say about one job."""
 
@@ -91,10 +121,12 @@ class Explanation:
     """Those of them that were submitted later."""
     tenants_meanwhile: tuple[Holding, ...]
     jobs_meanwhile: tuple[Holding, ...]
+    spans: tuple[Span, ...] = ()
+    path: dict[str, float] = field(default_factory=dict)
 
 
-def explain(results: Results, job_id: str) -> Explanation:
-    """Why this job waited.
+def explain(results: Results, job_id: str, course: Course | None = None) -> Explanation:
+    """Why this job waited, and where its time on the GPUs went if its course is known.
 
     Raises PlanError, with the nearest ids, if the run has no such job.
     """
@@ -128,7 +160,33 @@ def explain(results: Results, job_id: str) -> Explanation:
         overtook=overtook,
         tenants_meanwhile=_holdings(held, stays, gpus, "tenant"),
         jobs_meanwhile=_holdings(held, stays, gpus, "job_id"),
+        spans=() if course is None else _spans(course.lines),
+        path={} if course is None else dict(sorted(course.path.items(), key=lambda item: -item[1])[:_TOP]),
     )
+
+
+def _spans(lines: Sequence[Line]) -> tuple[Span, ...]:
+    """The time from the first line to the last in equal parts, or each line where there are few."""
+    if not lines:
+        return ()
+    edges = [lines[0].from_s, *(line.to_s for line in lines)]
+    if len(lines) > _SHOWN_INTERVALS:
+        edges = np.linspace(edges[0], edges[-1], _SHOWN_INTERVALS + 1).tolist()
+    found = []
+    for from_s, to_s in pairwise(edges):
+        worked_s, waited_s, besides_s = 0.0, defaultdict[str, float](float), defaultdict[str, float](float)
+        for line in lines:
+            inside_s = min(line.to_s, to_s) - max(line.from_s, from_s)
+            if inside_s <= 0:
+                continue
+            if line.phase == WORKS:
+                worked_s += line.pace * inside_s
+                if line.held_by is not None:
+                    waited_s[line.held_by] += (1 - line.pace) * inside_s
+            else:
+                besides_s[line.phase] += inside_s
+        found.append(Span(from_s, to_s, worked_s, dict(waited_s), dict(besides_s)))
+    return tuple(found)
 
 
 def _job(jobs: pl.DataFrame, job_id: str) -> dict[str, Any]:
@@ -308,7 +366,7 @@ def sentences(explanation: Explanation) -> list[str]:
     if job.status == "rejected":
         return [f"{what} and was rejected: {job.reason}."]
     if job.wait_s == 0.0:
-        return [f"{what} and started at once.", *_end(job)]
+        return [f"{what} and started at once.", *_course(job), *_end(job)]
     never = "" if job.start_s is not None else ", and it had not started when the run ended"
     said = [f"{what} and waited {_exact(job.wait_s)}{never}."]
     said += [
@@ -324,7 +382,7 @@ def sentences(explanation: Explanation) -> list[str]:
             f"{words.significant(first.free_gpus_mean)} on average until it left, and "
             f"{first.free_gpus_most:,} at most; it needed {job.gpus:,}."
         )
-    return [*said, _overtaken(job), *_meanwhile(job), *_end(job)]
+    return [*said, _overtaken(job), *_meanwhile(job), *_course(job), *_end(job)]
 
 
 def _exact(seconds: float) -> str:
@@ -387,6 +445,9 @@ def render(explanation: Explanation, out: Console) -> None:
     if explanation.runs:
         out.print()
         out.print(_runs_table(explanation))
+    if explanation.spans:
+        out.print()
+        out.print(_spans_table(explanation.spans))
 
 
 def _stays_table(job: Explanation) -> Any:  # noqa: ANN401 - a rich table
@@ -420,6 +481,59 @@ def _runs_table(job: Explanation) -> Any:  # noqa: ANN401 - a rich table
         for run in job.runs[:_SHOWN_INTERVALS]
     ]
     return grid("On the GPUs", ("from", "to", "ended", "lost", "restart", "nodes"), rows, texts=0)
+
+
+def _spans_table(spans: Sequence[Span]) -> Any:  # noqa: ANN401 - a rich table
+    rows = []
+    for span in spans:
+        whole_s = span.to_s - span.from_s
+        held = sorted(span.waited_s.items(), key=lambda item: -item[1])[:2]
+        besides = sorted(span.besides_s.items(), key=lambda item: -item[1])
+        said = [f"{words.percent(lost_s / whole_s)} lost on {name}" for name, lost_s in held]
+        said += [f"{phase} {words.percent(took_s / whole_s)}" for phase, took_s in besides]
+        rows.append(
+            (
+                _exact(span.from_s),
+                _exact(span.to_s),
+                words.percent(span.worked_s / whole_s),
+                words.listed(said) or "-",
+            )
+        )
+    return grid("What it did", ("from", "to", "at work", "else"), rows, texts=0)
+
+
+def _course(job: Explanation) -> list[str]:
+    """Where the time went that is not work, and which way its work needs most of."""
+    if not job.spans:
+        return []
+    worked_s = sum(span.worked_s for span in job.spans)
+    lost_s, besides_s = defaultdict[str, float](float), defaultdict[str, float](float)
+    for span in job.spans:
+        for name, each_s in span.waited_s.items():
+            lost_s[name] += each_s
+        for phase, each_s in span.besides_s.items():
+            besides_s[phase] += each_s
+    whole_s = worked_s + sum(lost_s.values()) + sum(besides_s.values())
+    said = [f"On its GPUs it was at work {words.percent(worked_s / whole_s)} of the time."]
+    if lost_s:
+        most = max(lost_s, key=lambda name: lost_s[name])
+        share = words.percent(lost_s[most] / sum(lost_s.values()))
+        said.append(
+            f"It lost {_exact(sum(lost_s.values()))} by going slower than it could, {share} of it on {most}."
+        )
+    if besides_s:
+        parts = [f"{_DOING[phase]} {_exact(each_s)}" for phase, each_s in besides_s.items()]
+        said.append(f"Besides, it spent {words.listed(parts)}.")
+    if job.path:
+        needs = [f"{words.percent(share)} of {name}" for name, share in job.path.items()]
+        said.append(f"At full speed its work needs {words.listed(needs)}.")
+    return said
+
+
+_DOING = {
+    "fetches": "fetching its image", "restarts": "starting its processes", "loads": "loading its state",
+    "writes": "writing checkpoints", "waits": "waiting for room to write",
+}  # fmt: skip
 
 
 def _node_list(nodes: tuple[str, ...], most: int = 4) -> str:

@@ -105,7 +105,7 @@ class Facts:
         return [
             (
                 name,
-                f"{units.human_size(rate)}/s" if rate else "-",
+                carries(name, rate),
                 words.percent(used),
                 words.significant(lost),
             )
@@ -287,9 +287,35 @@ def _kind_of_link(name: str) -> str:
     """What a link or store is one of, as the subject of a sentence about many."""
     first, _, last = name.rpartition(" ")
     if last in ("up", "down"):
-        return "the ways between leaves and spine"
-    if last in ("in", "out"):
-        return "the network cards of nodes"
+        return _WAYS_UP.get(first.partition(" ")[0], f"the way above {first}")
+    if first.startswith("group ") or name.startswith("stores to group"):
+        return "the links between groups"
+    if name.startswith("power of"):
+        return name if name == "power of the hall" else "power of racks"
+    if last == "requests":
+        return f"requests to {first}"
     if last in ("reading", "writing"):
-        return f"{last} {'from' if last == 'reading' else 'to'} {first}"
-    return "what a store gives one node"
+        way, (where, _, store) = ("from" if last == "reading" else "to"), first.rpartition(" ")
+        return f"{last} {way} {store}{' in nodes' if where else ''}"
+    kinds = {
+        "in": "the network cards of nodes", "out": "the network cards of nodes",
+        "scale-up": "the links inside scale-up domains",
+    }  # fmt: skip
+    return kinds.get(last, "what a store gives one node")
+
+
+_WAYS_UP = {
+    "leaf": "the ways between leaves and spine", "rails": "the ways between rails and spine",
+    "pod": "the ways between pods and core",
+}  # fmt: skip
+
+
+def carries(name: str, rate: float) -> str:
+    """What a resource gives in a second, in its own unit."""
+    if not rate:
+        return "-"
+    if name.startswith("power of"):
+        return f"{words.significant(rate / 1e3)} kW"
+    if name.endswith(" requests"):
+        return f"{rate:,.0f}/s"
+    return f"{units.human_size(rate)}/s"

@@ -551,6 +551,26 @@ def tenants(facts: Facts, most: int = 40) -> Markup:
     return captioned("Who got what", _fairness(facts) + more, table(_TENANT_COLUMNS, rows))
 
 
+def links_over_time(facts: Facts, most: int = 4) -> Markup:
+    """The use of what jobs lost most on, or else of what was fullest, over time."""
+    table_ = facts.tables.get("links_over_time")
+    span = (facts.start_s, facts.end_s)
+    if table_ is None or table_.is_empty() or span[0] >= span[1]:
+        return Markup("")
+    kept = set(table_["name"].unique())
+    names = [name for name, *_ in facts.links(len(facts.tables["links"])) if name in kept][:most]
+    bands = []
+    for name in names:
+        own = table_.filter(pl.col("name") == name)
+        until_s = own["until_s"].to_numpy()
+        begun_s = np.concatenate(([span[0]], until_s[:-1]))
+        columns = min(_TIME_COLUMNS, max(40, len(until_s)))
+        used = steps.columns_of(begun_s, own["used"].to_numpy(), *span, columns)
+        bands.append(_band(used, svg.share_axis(), f"of {name}", 110, "busy"))
+    caption = "Line: mean share in use in each column of time. Band: lowest to highest within the column."
+    return captioned("How full links, stores and power were", caption, *bands)
+
+
 def links(facts: Facts, most: int = 16) -> Markup:
     """What jobs shared, and what they lost on it."""
     rows = facts.link_rows(most)

@@ -89,6 +89,7 @@ def _body(facts: Facts) -> Markup:
             figures.heat_map(facts),
             figures.tenants(facts),
             figures.links(facts),
+            figures.links_over_time(facts),
             figures.failures(facts),
             _methods(facts),
         ]

@@ -11,7 +11,7 @@ from sim import experiment, results, staging
 from sim.errors import ScenarioError
 from sim.log import Log, Outcome
 from sim.perf.parallel.layouts import Layout
-from sim.reports import answer
+from sim.reports import answer, explain
 from sim.scenario import Scenario, load
 from sim.workloads import Training
 from sim.workloads.jobs import WorkloadJobs
@@ -201,8 +201,8 @@ def test_preempted_jobs_keep_what_is_safe() -> None:
         ("network: {card: 1 GB/s, oversubscription: 0}", "oversubscription"),
         ("checkpoints: [{every: 1 h, size: 1 GB, store: lustre}]", '"lustre" is not a store'),
         (
-            "traffic: [{reads: 1 GB/s, store: nfs}]\nscheduler: {order: fifo, blocking: easy}",
-            "promises start times",
+            "traffic: [{reads: 1 GB/s, store: nfs}]\nscheduler: {order: fifo, blocking: conservative}",
+            "promises every start",
         ),
     ],
 )
@@ -348,3 +348,38 @@ def test_what_is_lost_in_the_warm_up_does_not_count() -> None:
     wanted = scenario(warm_up=40.0, **parts)
     log = staging.simulate(wanted, jobs((0, 100, 16), (0, 50, 16)))
     assert links(log)["nfs reading"][2] == pytest.approx(2 * 16 * 30)
+
+
+def test_a_job_is_explained_by_what_it_did_and_what_held_it_up(tmp_path: Path) -> None:
+    """Half speed until 100 s while another reads too, then full speed until 150 s."""
+    wanted = scenario(stores=[NFS], traffic=[{"reads": 2 * GB, "store": "nfs"}])
+    table = jobs((0, 100, 16), (0, 50, 16))
+    log = staging.simulate(wanted, table)
+    played = results.from_log(wanted, WorkloadJobs(table, {}), log, staging.nodes(wanted))
+    course = experiment.course(played, "0", tmp_path)
+    assert course is not None
+    told = [(line.from_s, line.to_s, line.phase, line.pace, line.held_by) for line in course.lines]
+    assert told == [
+        (0, pytest.approx(100), "works", pytest.approx(0.5), "nfs reading"),
+        (pytest.approx(100), pytest.approx(150), "works", pytest.approx(1.0), None),
+    ]
+    found = explain.explain(played, "0", course)
+    assert [(span.worked_s, span.waited_s) for span in found.spans] == [
+        (pytest.approx(50), {"nfs reading": pytest.approx(50)}),
+        (pytest.approx(50), {}),
+    ]
+    said = " ".join(explain.sentences(found))
+    assert "at work 67 % of the time" in said
+    assert "It lost 50 s by going slower than it could, 100 % of it on nfs reading." in said
+    assert "At full speed its work needs 100 % of nfs reading" in said
+    over_time = played.tables["links_over_time"]
+    assert over_time["name"].unique().to_list() == ["nfs reading"]
+    assert over_time["used"].to_list() == [pytest.approx(1.0)] * over_time.height
+
+
+def test_a_run_in_which_nothing_is_shared_has_no_courses(tmp_path: Path) -> None:
+    wanted, table = scenario(), jobs((0, 100, 16))
+    played = results.from_log(
+        wanted, WorkloadJobs(table, {}), staging.simulate(wanted, table), staging.nodes(wanted)
+    )
+    assert experiment.course(played, "0", tmp_path) is None

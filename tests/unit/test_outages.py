@@ -1,5 +1,6 @@
 """What a failure does to nodes and jobs, by hand."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +216,10 @@ workloads:
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
-        ("scheduler.blocking=easy", '"easy" promises start times, which failures would break'),
+        (
+            "scheduler.blocking=conservative",
+            '"conservative" promises every start, which failures would break',
+        ),
         ("failures.preset=llama4", 'did you mean "llama3"'),
         ("failures.detektion=1 min", 'unknown field; did you mean "detection"'),
         ("checkpoints.0.write=0 s", "must be more than 0"),
@@ -244,3 +248,17 @@ workloads: [{kind: synthetic, arrivals: {kind: poisson, rate: 20 per d}, gpus: 1
 def test_without_failures_checkpoints_need_their_interval() -> None:
     with pytest.raises(ValueError, match="needs every: no component fails"):
         scenario([nodes(1, 8)], checkpoints=[{"write": 10.0}])
+
+
+def test_a_promise_moves_when_nodes_fail_and_short_jobs_still_pass(tmp_path: Path) -> None:
+    """Two nodes of 8. The wide job is promised 10 h, when the first ends; a node is away from 5 h to 20 h.
+
+    The short one of 4 h passes at 1 h. While the node is away nobody can be promised 16 GPUs, so the long one
+    starts on what becomes free, and the wide one follows it.
+    """
+    failures = log_of(tmp_path, f"{5.5 * HOUR},1,{14.5 * HOUR},node")
+    rows = ((0, 10 * HOUR, 8), (HOUR / 2, HOUR, 16), (HOUR, 4 * HOUR, 8), (6 * HOUR, 12 * HOUR, 8))
+    log = play(jobs(*rows), nodes(2, 8), failures=failures, order="fifo", blocking="easy")
+    starts = {run[0]: run[1] / HOUR for run in log.runs}
+    assert starts == {0: 0, 2: 1, 3: 10, 1: 22}
+    assert log.moved_reservations[0] == (6 * HOUR, 1, 10 * HOUR, math.inf, -1)
