@@ -184,6 +184,41 @@ def run(
         click.get_current_context().exit(cli_output.MISSED)
 
 
+@main.command()
+@SCENARIO
+@SETTINGS
+@click.option(
+    "--replications",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Runs of each, with seeds in a row; two or more give intervals.",
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes for the runs."
+)
+@AS_JSON
+def marginal(
+    scenario_file: Path, settings: tuple[str, ...], replications: int, workers: int, *, as_json: bool
+) -> None:
+    """Tell what one more of each thing in SCENARIO would buy.
+
+    Each is tried: a rack more of each pool, a wider fabric, a larger store, a technician, more power. The
+    same jobs come and the same seeds are used, so that runs differ by that alone.
+    """
+    from sim import experiment, scenario
+    from sim.reports import marginal as reports
+
+    wanted = scenario.load(scenario_file, settings, thorough=True)
+    with cli_output.progress("simulating") as on_progress:
+        found = experiment.marginal(wanted, scenario_file.parent, replications, workers, on_progress)
+    if as_json:
+        cli_output.write_json(found)
+        return
+    with cli_output.stdout() as out:
+        reports.render(found, out)
+
+
 def _note_equal_replications(scenario: Scenario, replications: int) -> None:
     if replications > 1 and all(workload.kind == "trace" for workload in scenario.workloads):
         cli_output.say("Nothing in this scenario is random: its replications are equal.")

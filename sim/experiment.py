@@ -8,7 +8,9 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 from sim import results, staging, workloads
+from sim.errors import PlanError
 from sim.log import Log
+from sim.marginal import Bought, bought, changes
 from sim.reports.explain import Course
 
 if TYPE_CHECKING:
@@ -80,6 +82,38 @@ def replicate(
                 done.append(result)
                 _tell(on_progress, len(done), replications)
     return results.combine(done)
+
+
+def marginal(
+    scenario: Scenario,
+    folder: Path,
+    replications: int = 1,
+    workers: int = 1,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Bought]:
+    """What one more of each thing in a scenario would buy; PlanError where it has nothing to enlarge."""
+    found = list(changes(scenario))
+    if not found:
+        raise PlanError("this scenario has nothing that one more of would be known how to add")
+    seeds = range(scenario.seed, scenario.seed + replications)
+    played = (scenario, *(change.scenario for change in found))
+    tasks = [(each, folder, seed) for each in played for seed in seeds]
+    done: list[Results] = []
+    if workers == 1:
+        for task in tasks:
+            done.append(run(*task))
+            _tell(on_progress, len(done), len(tasks))
+    else:
+        with _pool(min(workers, len(tasks))) as pool:
+            for result in pool.imap(_run_one, tasks):
+                done.append(result)
+                _tell(on_progress, len(done), len(tasks))
+    runs = [done[at : at + replications] for at in range(0, len(done), replications)]
+    return [bought(change.name, runs[0], after) for change, after in zip(found, runs[1:], strict=True)]
+
+
+def _run_one(task: tuple[Scenario, Path, int]) -> Results:
+    return run(*task)
 
 
 def _pool(workers: int) -> Pool:

@@ -156,7 +156,7 @@ class Fabric:
         found = [way for level in self.ways.levels[1:] for way in (*level.up, *level.down) if way != NO_WAY]
         found += self.ways.pairs.values()
         for each in self.opened.values():
-            if each.is_shared:
+            if each.store.is_shared:
                 found += [*each.reading, *each.writing, *([] if each.requests is None else [each.requests])]
         if self.supply is not None:
             found += [way for way in (self.supply.hall, *dict.fromkeys(self.supply.racks)) if way != NO_WAY]
@@ -164,7 +164,7 @@ class Fabric:
 
     def limit(self, store: str, connections: int = 1) -> float | None:
         """The most that a store gives one node; None where there is no limit."""
-        return self.opened[store].store.limit(connections)
+        return self.opened[store].limit(connections)
 
     def between(self, nodes: Sequence[int], rate: float, pattern: Pattern, usages: Usages) -> None:
         """Add what it needs that each of some nodes sends so much to others of them."""
@@ -181,12 +181,12 @@ class Fabric:
         """Add what it needs that each of some nodes reads so much from a store."""
         place = self.opened[store]
         place.reads(nodes, rate, record_bytes, usages)
-        if place.is_shared:
+        if place.store.is_shared:
             self.ways.inward(nodes, rate, usages)
 
     def writes(self, nodes: Sequence[int], rate: float, store: str, usages: Usages) -> None:
         """Add what it needs that each of some nodes writes so much to a store."""
         place = self.opened[store]
         place.writes(nodes, rate, usages)
-        if place.is_shared:
+        if place.store.is_shared:
             self.ways.outward(nodes, rate, usages)

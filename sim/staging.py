@@ -226,7 +226,7 @@ class _Desks:
 def _alone(store: Store, nodes: int) -> float:
     """Bytes a second that so many nodes write to a store that they have to themselves."""
     each = store.limit(1) or math.inf
-    if store.place == "node":
+    if not store.is_shared:
         return min(store.writes, each) * nodes
     return min(store.writes, each * nodes)
 
@@ -303,7 +303,7 @@ def _rooms(scenario: Scenario) -> dict[str, Room]:
     }
     for rule in scenario.traffic:
         if rule.store in rooms:
-            rooms[rule.store].fixed += rule.data_set or 0.0
+            rooms[rule.store].lays_in(rule.data_set or 0.0)
     return rooms
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -19,7 +19,7 @@ from sim.parts import Bytes, BytesPerSecond, Name, Part
 from sim.topology import Usages, add
 
 WhenFull = Literal["wait", "refuse", "evict"]
-OF_TIER: Final = ("read", "write", "per_node", "per_connection", "requests", "replicas", "place")
+Place = Literal["network", "node"]
 PER_UNIT: Final = ("read", "write", "requests")
 
 
@@ -45,10 +45,13 @@ class Store(Part):
     requests: Annotated[float, Field(gt=0)] | None = Field(
         None, description="requests that it serves in a second; rules say how large each is"
     )
-    replicas: Annotated[int, Field(ge=1)] = Field(1, description="how often each byte is written")
-    place: Literal["network", "node"] = Field(
-        "network",
-        description="network: shared, behind the top; node: a disk in each node, which no other sees",
+    replicas: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="how often each byte is written; left out, once"
+    )
+    place: Place | None = Field(
+        None,
+        description="network: shared, behind the top, and so if left out; node: a disk in each node, which no"
+        " other sees",
     )
     capacity: Bytes | None = Field(None, description="how much it holds, replicas counted once")
     on_full: WhenFull = Field(
@@ -57,49 +60,65 @@ class Store(Part):
         "not written; evict: older checkpoints of any job go, never its last one",
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _as_the_tier(cls, written: object) -> object:
-        """What the catalog knows of the tier, where the user says nothing else."""
-        if not isinstance(written, dict) or not isinstance(written.get("tier"), str):
-            return written
-        try:
-            known = catalog.store(written["tier"])
-        except PlanError as error:
-            raise ValueError(f"tier: {error}") from error
-        units = written.get("units", 1)
-        found = dict(written)
-        for name in OF_TIER:
-            value = getattr(known, name)
-            if value is not None and found.get(name) is None:
-                times = units if name in PER_UNIT and isinstance(units, int) else 1
-                found[name] = value * times if name in PER_UNIT else value
-        return found
-
     @model_validator(mode="after")
-    def _carries_something(self) -> Self:
-        if self.read is None or self.write is None:
+    def _is_known(self) -> Self:
+        if self.tier is not None:
+            try:
+                catalog.store(self.tier)
+            except PlanError as error:
+                raise ValueError(f"tier: {error}") from error
+        elif self.read is None or self.write is None:
             raise ValueError("needs read and write, or a tier of the catalog that brings them")
         limits = (self.read, self.write, self.per_node, self.per_connection, self.capacity)
         if any(limit is not None and limit <= 0 for limit in limits):
             raise ValueError("read, write, per_node, per_connection and capacity must be more than 0")
         return self
 
+    def given(self, name: str) -> Any:  # noqa: ANN401 - any field that a tier brings
+        """A field as written, or as the tier has it, times the units where that has a meaning."""
+        written = getattr(self, name)
+        if written is not None or self.tier is None:
+            return written
+        known = getattr(catalog.store(self.tier), name)
+        return known * self.units if name in PER_UNIT and known is not None else known
+
     @property
     def reads(self) -> float:
         """Bytes that it reads in a second."""
-        return self.read or 0.0
+        return float(self.given("read"))
+
+    @property
+    def takes(self) -> float:
+        """Bytes that its devices write in a second."""
+        return float(self.given("write"))
+
+    @property
+    def copies(self) -> int:
+        """How often each byte is written."""
+        return int(self.given("replicas") or 1)
 
     @property
     def writes(self) -> float:
         """Bytes that it takes in a second, each written as often as there are replicas."""
-        return (self.write or 0.0) / self.replicas
+        return self.takes / self.copies
+
+    @property
+    def serves(self) -> float | None:
+        """Requests that it serves in a second; None without limit."""
+        found = self.given("requests")
+        return None if found is None else float(found)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is behind the network, and not a disk of each node."""
+        return self.given("place") != "node"
 
     def limit(self, connections: int) -> float | None:
         """The most that one node with so many connections gets; None where that has no limit."""
-        limits = [] if self.per_node is None else [self.per_node]
-        if self.per_connection is not None:
-            limits.append(self.per_connection * connections)
+        per_node, per_connection = self.given("per_node"), self.given("per_connection")
+        limits = [] if per_node is None else [float(per_node)]
+        if per_connection is not None:
+            limits.append(float(per_connection) * connections)
         return min(limits, default=None)
 
 
@@ -111,11 +130,14 @@ class Opened:
     reading: list[int]
     writing: list[int]
     requests: int | None = None
+    limits: dict[int, float | None] = field(default_factory=dict)
+    """The most that a node gets, by its connections."""
 
-    @property
-    def is_shared(self) -> bool:
-        """Whether it is behind the network."""
-        return self.store.place == "network"
+    def limit(self, connections: int) -> float | None:
+        """The most that one node with so many connections gets; None where that has no limit."""
+        if connections not in self.limits:
+            self.limits[connections] = self.store.limit(connections)
+        return self.limits[connections]
 
     def reads(self, nodes: Sequence[int], rate: float, record_bytes: float | None, usages: Usages) -> None:
         """Add what it needs that each of some nodes reads so much, in records of such a size."""
@@ -123,13 +145,13 @@ class Opened:
 
     def writes(self, nodes: Sequence[int], rate: float, usages: Usages) -> None:
         """Add what it needs that each of some nodes writes so much."""
-        self._use(self.writing, nodes, rate * self.store.replicas, None, usages)
+        self._use(self.writing, nodes, rate * self.store.copies, None, usages)
 
     def _use(
         self, which: list[int], nodes: Sequence[int], rate: float, record_bytes: float | None, usages: Usages
     ) -> None:
         count = max(1, len(nodes))
-        if self.is_shared:
+        if self.store.is_shared:
             add(usages, which[0], rate * count)
         else:
             for node in nodes:
@@ -140,18 +162,17 @@ class Opened:
 
 def opened(store: Store, fluid: Fluid, nodes: Sequence[str]) -> Opened:
     """Make the resources of a store; ``nodes`` are the names of all nodes."""
-    read, write = store.reads, store.write or 0.0
-    if store.place == "node":
+    if not store.is_shared:
         return Opened(
             store,
-            [fluid.resource(f"{node} {store.name} reading", read) for node in nodes],
-            [fluid.resource(f"{node} {store.name} writing", write) for node in nodes],
+            [fluid.resource(f"{node} {store.name} reading", store.reads) for node in nodes],
+            [fluid.resource(f"{node} {store.name} writing", store.takes) for node in nodes],
         )
-    requests = None if store.requests is None else fluid.resource(f"{store.name} requests", store.requests)
+    requests = None if store.serves is None else fluid.resource(f"{store.name} requests", store.serves)
     return Opened(
         store,
-        [fluid.resource(f"{store.name} reading", read)],
-        [fluid.resource(f"{store.name} writing", write)],
+        [fluid.resource(f"{store.name} reading", store.reads)],
+        [fluid.resource(f"{store.name} writing", store.takes)],
         requests,
     )
 
@@ -166,15 +187,20 @@ class Room:
     """Bytes of data sets."""
     held: dict[object, list[float]] = field(default_factory=dict)
     """Bytes of each checkpoint of each job."""
+    used: float = -1.0
+    """Bytes in use, data sets included."""
     refused: int = 0
     evicted: int = 0
     most: float = 0.0
     """The most that was ever in use."""
 
-    @property
-    def used(self) -> float:
-        """Bytes in use."""
-        return self.fixed + sum(sum(sizes) for sizes in self.held.values())
+    def __post_init__(self) -> None:
+        self.used = self.fixed
+
+    def lays_in(self, size: float) -> None:
+        """A data set lies there for good."""
+        self.fixed += size
+        self.used += size
 
     def take(self, job: object, size: float) -> bool:
         """Make room for a checkpoint, if there is or can be enough."""
@@ -183,6 +209,7 @@ class Room:
         if self.used + size > self.capacity:
             return False
         self.held.setdefault(job, []).append(size)
+        self.used += size
         self.most = max(self.most, self.used)
         return True
 
@@ -192,20 +219,24 @@ class Room:
             job = max(self.held, key=lambda each: len(self.held[each]), default=None)
             if job is None or len(self.held[job]) <= 1:
                 return
-            wanted -= self.held[job].pop(0)
+            gone = self.held[job].pop(0)
+            wanted -= gone
+            self.used -= gone
             self.evicted += 1
 
     def is_written(self, job: object, keep: int) -> None:
         """A checkpoint is safe: those before the last so many go."""
         sizes = self.held.get(job, [])
-        del sizes[: max(0, len(sizes) - keep)]
+        gone = max(0, len(sizes) - keep)
+        self.used -= sum(sizes[:gone])
+        del sizes[:gone]
 
     def gives_up(self, job: object) -> None:
         """The checkpoint that a job was writing is of no use."""
         sizes = self.held.get(job)
         if sizes:
-            sizes.pop()
+            self.used -= sizes.pop()
 
     def ends(self, job: object) -> None:
         """A job is over: its checkpoints go."""
-        self.held.pop(job, None)
+        self.used -= sum(self.held.pop(job, ()))

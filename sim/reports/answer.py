@@ -287,10 +287,10 @@ def _sharing_binds(facts: Facts) -> list[str]:
     held = occupancy * facts.capacity_gpu_h
     if not facts.contention or lost < _WORTH_A_WORD * held:
         return []
-    kind = next(iter(facts.contention))
-    share = words.percent(lost / held)
+    kind, hours = next(iter(facts.contention.items()))
+    share = words.percent(hours / held)
     sentence = (
-        f"What binds first: {kind}, not GPUs. More of it gives back up to {words.gpu_hours(lost)},"
+        f"What binds first: {kind}, not GPUs. More of it gives back up to {words.gpu_hours(hours)},"
         f" {share} of the GPU time that jobs hold; more GPUs would wait for it too."
     )
     return [sentence]

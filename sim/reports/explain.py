@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _TOP = 5
 _SHOWN_INTERVALS = 12
 _NEAREST = 3
+_WORTH_A_WORD = 0.01
+"""Share of a time below which what took it is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -484,22 +486,21 @@ def _runs_table(job: Explanation) -> Any:  # noqa: ANN401 - a rich table
 
 
 def _spans_table(spans: Sequence[Span]) -> Any:  # noqa: ANN401 - a rich table
-    rows = []
+    """Times in which it did about the same as one row."""
+    rows: list[tuple[float, float, str, str]] = []
     for span in spans:
         whole_s = span.to_s - span.from_s
-        held = sorted(span.waited_s.items(), key=lambda item: -item[1])[:2]
-        besides = sorted(span.besides_s.items(), key=lambda item: -item[1])
-        said = [f"{words.percent(lost_s / whole_s)} lost on {name}" for name, lost_s in held]
-        said += [f"{phase} {words.percent(took_s / whole_s)}" for phase, took_s in besides]
-        rows.append(
-            (
-                _exact(span.from_s),
-                _exact(span.to_s),
-                words.percent(span.worked_s / whole_s),
-                words.listed(said) or "-",
-            )
-        )
-    return grid("What it did", ("from", "to", "at work", "else"), rows, texts=0)
+        lost = [(lost_s, f"lost on {name}") for name, lost_s in span.waited_s.items()]
+        lost += [(took_s, phase) for phase, took_s in span.besides_s.items()]
+        told = sorted((each for each in lost if each[0] >= _WORTH_A_WORD * whole_s), reverse=True)
+        said = words.listed([f"{words.percent(took_s / whole_s)} {what}" for took_s, what in told]) or "-"
+        at_work = words.percent(span.worked_s / whole_s)
+        if rows and rows[-1][2:] == (at_work, said):
+            rows[-1] = (rows[-1][0], span.to_s, at_work, said)
+        else:
+            rows.append((span.from_s, span.to_s, at_work, said))
+    shown = [(_exact(from_s), _exact(to_s), at_work, said) for from_s, to_s, at_work, said in rows]
+    return grid("What it did", ("from", "to", "at work", "else"), shown, texts=0)
 
 
 def _course(job: Explanation) -> list[str]:

@@ -566,7 +566,7 @@ def links_over_time(facts: Facts, most: int = 4) -> Markup:
         begun_s = np.concatenate(([span[0]], until_s[:-1]))
         columns = min(_TIME_COLUMNS, max(40, len(until_s)))
         used = steps.columns_of(begun_s, own["used"].to_numpy(), *span, columns)
-        bands.append(_band(used, svg.share_axis(), f"of {name}", 110, "busy"))
+        bands.append(_band(used, svg.share_axis(), f"{name}, share in use", 110, "busy"))
     caption = "Line: mean share in use in each column of time. Band: lowest to highest within the column."
     return captioned("How full links, stores and power were", caption, *bands)
 

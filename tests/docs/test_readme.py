@@ -103,7 +103,8 @@ def test_every_command_of_the_readme_runs(outputs: dict[str, str]) -> None:
 def test_the_output_that_the_readme_shows_is_the_output(outputs: dict[str, str]) -> None:
     shown = blocks("text")
     large = [line for line in commands() if line.startswith(("dcplan estimate", "dcplan search"))]
-    shown_of = ["dcplan run scenarios/quickstart.yaml", "dcplan explain run language-45", *large]
+    small = ["dcplan run scenarios/quickstart.yaml", "dcplan explain run tuning-26"]
+    shown_of = [*small, "dcplan marginal scenarios/quickstart.yaml", *large]
     assert len(shown) == len(shown_of)
     for command, text in zip(shown_of, shown, strict=True):
         printed = words(outputs[command])

@@ -141,7 +141,7 @@ def test_a_tier_of_the_catalog_brings_what_is_left_out() -> None:
     known = catalog.store("hdfs-disk")
     store = Store.model_validate({"name": "hdfs", "tier": "hdfs-disk", "units": 120, "write": 5 * GB})
     assert store.reads == 120 * known.read
-    assert store.replicas == 3
+    assert store.copies == 3
     assert store.writes == pytest.approx(5 * GB / 3)
     assert Store.model_validate(store.model_dump()) == store
 
