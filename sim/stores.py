@@ -111,7 +111,7 @@ class Store(Part):
     @property
     def is_shared(self) -> bool:
         """Whether it is behind the network, and not a disk of each node."""
-        return self.given("place") != "node"
+        return bool(self.given("place") != "node")
 
     def limit(self, connections: int) -> float | None:
         """The most that one node with so many connections gets; None where that has no limit."""
