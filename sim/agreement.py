@@ -162,7 +162,10 @@ def _power_is_known(draft: Draft) -> Iterator[tuple[Location, str]]:
         except PlanError as error:
             yield ("power",), str(error).removeprefix("power: ")
             return
-    least_w = [draw(draft.power, pool).least_w(pool.gpus_per_node) for pool in draft.fleet.pools]
+    pools = draft.fleet.pools
+    least_w = [
+        draft.power.at_the_wall_w(draw(draft.power, pool).least_w(pool.gpus_per_node)) for pool in pools
+    ]
     nodes = [pool.nodes for pool in draft.fleet.pools]
     racks = [min(pool.nodes, pool.nodes_per_rack) for pool in draft.fleet.pools]
     needs = {

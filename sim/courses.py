@@ -29,6 +29,8 @@ FETCHES, RESTARTS, LOADS, WORKS, WRITES, WAITS = "fetches", "restarts", "loads",
 """What a run does: fetch its image, start, load its state, work, write, or wait for room to write."""
 ALMOST: Final = 1e-9
 NOTHING: Final = Saving()
+LIMIT, POWER_CAP = "limit of a node", "power cap of GPUs"
+"""What slows a job that shares nothing that is full: a store's limit of a node, or its own GPUs' cap."""
 OVER: Final = (Outcome.DONE, Outcome.TIMED_OUT)
 """How a stay ends after which the job does not come back."""
 
@@ -105,7 +107,9 @@ class Course:
     told_s: float = 0.0
     """Until when it is told what held it up since its work began."""
     held_by: int | None = None
-    """The resource that holds it up; None for the limit of a node."""
+    """The resource that holds it up; None for what caps it."""
+    capped_by: str = LIMIT
+    """What caps its speed, if no resource does."""
     untold_s: float = 0.0
     """Seconds that it has waited since then for which that is not told."""
 
@@ -306,7 +310,9 @@ class Courses:
         weight = 1 / widest if widest else 1.0
         supply = self.fabric.supply
         if supply is not None:
-            cap = min(cap, supply.works(course.placed, usages))
+            pace = supply.works(course.placed, usages)
+            course.capped_by = POWER_CAP if pace < cap else LIMIT
+            cap = min(cap, pace)
             if supply.is_shared:
                 weight = 1.0  # who shares power is slowed alike, on links too
         if course.job.index == self.diary_of:
@@ -485,7 +491,7 @@ class Courses:
         elif now_s <= self.count_from_s:
             return
         resource = course.held_by
-        name = "limit of a node" if resource is None else self.fabric.fluid.names[resource]
+        name = course.capped_by if resource is None else self.fabric.fluid.names[resource]
         self.waited_gpu_s[name] = self.waited_gpu_s.get(name, 0.0) + waited_s * course.job.gpus
 
     def _write_down(self, course: Course, from_s: float, to_s: float, pace: float) -> None:
@@ -494,7 +500,7 @@ class Courses:
             return
         held_by = None
         if course.phase == WORKS and pace < 1.0 - ALMOST:
-            held_by = "limit of a node" if course.held_by is None else self.fabric.fluid.names[course.held_by]
+            held_by = course.capped_by if course.held_by is None else self.fabric.fluid.names[course.held_by]
         before = self.diary[-1] if self.diary else None
         if before is not None and before.to_s == from_s and before.continues(course.phase, pace, held_by):
             self.diary[-1] = replace(before, to_s=to_s)
@@ -532,5 +538,4 @@ class Courses:
             (name, fluid.capacities[place], fluid.moved(place, end_s), waited.get(name, 0.0))
             for place, name in enumerate(fluid.names)
         ]
-        limit = "limit of a node"
-        return [*told, (limit, 0.0, 0.0, waited[limit])] if limit in waited else told
+        return [*told, *((limit, 0.0, 0.0, waited[limit]) for limit in (LIMIT, POWER_CAP) if limit in waited)]

@@ -88,6 +88,10 @@ class Power(Part):
             raise ValueError("waiting must be no more than working")
         return self
 
+    def at_the_wall_w(self, node_w: float) -> float:
+        """What a node takes whose parts draw so much."""
+        return (node_w + self.supply_fixed) / self.supply_efficiency
+
     @property
     def limits(self) -> bool:
         """Whether power may slow jobs down."""
@@ -163,6 +167,8 @@ class Drawn:
     """The most that each rack draws."""
     rack_p99_w: Floats
     """What each rack does not exceed for 99 % of the time."""
+    limit_w: float = math.inf
+    """What is never exceeded: where stays draw their mean, sums may seem to."""
 
     @property
     def energy_j(self) -> float:
@@ -190,11 +196,11 @@ class Drawn:
     @property
     def peak_w(self) -> float:
         """The most that is drawn at any time."""
-        return float(self.power_w.max()) if len(self.power_w) else 0.0
+        return min(float(self.power_w.max()), self.limit_w) if len(self.power_w) else 0.0
 
     def quantile_w(self, share: float) -> float:
         """Power that is not exceeded for such a share of the time."""
-        return _quantile(self.time_s, self.power_w, share)
+        return min(_quantile(self.time_s, self.power_w, share), self.limit_w)
 
 
 def _quantile(time_s: Floats, power_w: Floats, share: float) -> float:
@@ -243,7 +249,9 @@ def drawn(
         when, drawn_w = _over_time(base_of[rack], more_w[own], start_s[own], end_s[own], from_s, to_s)
         peak_w[rack] = drawn_w.max(initial=0.0)
         p99_w[rack] = _quantile(when, drawn_w, 0.99)
-    return Drawn(energy_j, times, level_w, peak_w, p99_w)
+    if spec.rack_limit is not None:
+        peak_w, p99_w = np.minimum(peak_w, spec.rack_limit), np.minimum(p99_w, spec.rack_limit)
+    return Drawn(energy_j, times, level_w, peak_w, p99_w, math.inf if spec.limit is None else spec.limit)
 
 
 def _over_time(
@@ -256,15 +264,15 @@ def _over_time(
     return np.asarray(times, dtype=np.float64), level_w[:-1]
 
 
-def left_w(limit_w: float, draws: Sequence[Draw], gpus: Sequence[int], what: str) -> float:
-    """What a limit leaves for work, beyond what some nodes draw while all their jobs wait.
+def left_w(spec: Power, limit_w: float, draws: Sequence[Draw], gpus: Sequence[int], what: str) -> float:
+    """What a limit at the wall leaves for work, beyond what some nodes draw while all their jobs wait.
 
     PlanError if that is nothing.
     """
-    least_w = sum(each.least_w(count) for each, count in zip(draws, gpus, strict=True))
+    least_w = sum(spec.at_the_wall_w(each.least_w(count)) for each, count in zip(draws, gpus, strict=True))
     if limit_w <= least_w:
         raise PlanError(
             f"power: {what} of {limit_w / 1e3:,.4g} kW leaves nothing for work:"
             f" {least_w / 1e3:,.4g} kW go while all jobs wait"
         )
-    return limit_w - least_w
+    return (limit_w - least_w) * spec.supply_efficiency

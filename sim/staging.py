@@ -251,18 +251,14 @@ def _supply(scenario: Scenario, spec: Power, fluid: Fluid) -> Supply:
     gpus = [pool.gpus_per_node for pool in pools for _ in range(pool.nodes)]
     supply = Supply([each.working_w - each.waiting_w for each in draws], [each.pace for each in draws])
     if spec.limit is not None:
-        supply.hall = fluid.resource("power of the hall", left_w(spec.limit, draws, gpus, "a limit"))
+        supply.hall = fluid.resource("power of the hall", left_w(spec, spec.limit, draws, gpus, "a limit"))
     if spec.rack_limit is not None:
         racks = nodes(scenario)["rack"].to_list()
         resource_of = {}
         for rack in dict.fromkeys(racks):
             own = [place for place, name in enumerate(racks) if name == rack]
-            left = left_w(
-                spec.rack_limit,
-                [draws[place] for place in own],
-                [gpus[place] for place in own],
-                f"a limit of {rack}",
-            )
+            own_draws, own_gpus = [draws[place] for place in own], [gpus[place] for place in own]
+            left = left_w(spec, spec.rack_limit, own_draws, own_gpus, f"a limit of {rack}")
             resource_of[rack] = fluid.resource(f"power of {rack}", left)
         supply.racks = [resource_of[rack] for rack in racks]
     return supply

@@ -273,10 +273,13 @@ def _contention(facts: Facts) -> list[str]:
         for kind, hours in facts.contention.items()
         if hours >= _WORTH_A_WORD * lost
     ]
-    name, _, used, _ = worst[0]
+    name, rate, used, _ = worst[0]
+    power = facts.scenario.power
+    what = "network, stores and power" if power is not None and power.limits else "network and stores"
+    how_full = f", of which {words.percent(used)} was in use on average" if rate else ""
     sentence = (
-        f"Jobs lost {words.gpu_hours(lost)} by waiting for network and stores, {words.listed(parts)};"
-        f" most on {name}, of whose bandwidth {words.percent(used)} was in use on average."
+        f"Jobs lost {words.gpu_hours(lost)} by waiting for {what}, {words.listed(parts)};"
+        f" most on {name}{how_full}."
     )
     return [sentence]
 

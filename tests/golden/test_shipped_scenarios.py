@@ -38,6 +38,8 @@ SHORT = {
     "llama3_405b": (),
     "llama3_failures": (),
     "oversubscription": ("horizon=5 d",),
+    "storage_bound_vision": ("horizon=8 d",),
+    "power_capped_hall": ("horizon=3 d",),
     "fine_tuning_shop": (),
     "trace_replay": ("fleet.pools.0.nodes=6",),
 }
