@@ -29,6 +29,8 @@ FETCHES, RESTARTS, LOADS, WORKS, WRITES, WAITS = "fetches", "restarts", "loads",
 """What a run does: fetch its image, start, load its state, work, write, or wait for room to write."""
 ALMOST: Final = 1e-9
 NOTHING: Final = Saving()
+NETWORK, STORES, POWER = range(3)
+"""Kinds of what holds jobs up."""
 LIMIT, POWER_CAP = "limit of a node", "power cap of GPUs"
 """What slows a job that shares nothing that is full: a store's limit of a node, or its own GPUs' cap."""
 OVER: Final = (Outcome.DONE, Outcome.TIMED_OUT)
@@ -130,10 +132,13 @@ class Courses:
     count_from_s: float = 0.0
     """From when on it counts what jobs lose: the end of the warm-up."""
     running: dict[Job, Course] = field(default_factory=dict)
+    _kinds: list[int] = field(default_factory=list)
     _armed_s: float = math.inf
     _armed: int = 0
     waited_gpu_s: dict[str, float] = field(default_factory=dict)
     """GPU-seconds that jobs lost by working slower than they could, by the resource that held them up."""
+    stalls: dict[int, list[float]] = field(default_factory=dict)
+    """By the row of a job: seconds that it lost to network, stores and power."""
     rooms: dict[str, Room] = field(default_factory=dict)
     """What lies in the stores that have a limited capacity."""
     waiting: list[Course] = field(default_factory=list)
@@ -486,6 +491,8 @@ class Courses:
 
     def _blame(self, course: Course, waited_s: float, since_s: float, now_s: float) -> None:
         """A job has worked slower than it could since some time: it has waited for what holds it up."""
+        stalls = self.stalls.setdefault(course.job.index, [0.0, 0.0, 0.0])
+        stalls[self._kind_of(course)] += waited_s
         if since_s < self.count_from_s < now_s:
             waited_s *= (now_s - self.count_from_s) / (now_s - since_s)
         elif now_s <= self.count_from_s:
@@ -493,6 +500,24 @@ class Courses:
         resource = course.held_by
         name = course.capped_by if resource is None else self.fabric.fluid.names[resource]
         self.waited_gpu_s[name] = self.waited_gpu_s.get(name, 0.0) + waited_s * course.job.gpus
+
+    def _kind_of(self, course: Course) -> int:
+        """Of network, stores and power, what holds up a job."""
+        if course.held_by is None:
+            return POWER if course.capped_by == POWER_CAP else STORES
+        if not self._kinds:
+            fabric = self.fabric
+            self._kinds = [NETWORK] * len(fabric.fluid.names)
+            for each in fabric.opened.values():
+                for way in (
+                    *each.reading,
+                    *each.writing,
+                    *([] if each.requests is None else [each.requests]),
+                ):
+                    self._kinds[way] = STORES
+            for way in () if fabric.supply is None else fabric.supply.ways:
+                self._kinds[way] = POWER
+        return self._kinds[course.held_by]
 
     def _write_down(self, course: Course, from_s: float, to_s: float, pace: float) -> None:
         """Keep the diary of one job."""

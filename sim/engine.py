@@ -337,6 +337,7 @@ class Simulation:
             self.outages.close(end_s)
         if self.courses is not None:
             log.links += self.courses.facts(end_s)
+            log.stalls = self.courses.stalls
             if self.courses.meter is not None:
                 log.metered = self.courses.metered(end_s)
         for desk in dict.fromkeys(venue.desk for venue in self.venues):

@@ -93,6 +93,8 @@ class Log:
     outages: list[OutageFact] = field(default_factory=list)
     links: list[tuple[str, float, float, float]] = field(default_factory=list)
     """(name, bytes a second, bytes carried, GPU-seconds lost on it) of what jobs shared."""
+    stalls: dict[int, list[float]] = field(default_factory=dict)
+    """By job: seconds that it lost by going slower than it could, to network, stores and power."""
     metered: list[tuple[float, str, float]] = field(default_factory=list)
     """(end of a step, name, share in use) of what jobs shared, step by step."""
     end_s: float = 0.0

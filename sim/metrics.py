@@ -82,7 +82,7 @@ UNITS: Mapping[str, str] = MappingProxyType(
     | dict.fromkeys(("availability", "effective_time"), "fraction")
     | dict.fromkeys(("power_mean_kw", "power_p99_kw", "power_peak_kw", "rack_p99_kw", "rack_peak_kw"), "kW")
     | {"energy_mwh": "MWh", "carbon_t": "t"}
-    | dict.fromkeys(("gpu_cost", "energy_cost", "cost_per_useful_gpu_h"), "money")
+    | dict.fromkeys(("gpu_cost", "energy_cost", "cost_per_useful_gpu_h", "cost"), "money")
 )
 """Every metric with its unit. Times are in seconds, GPU time in GPU hours."""
 
@@ -326,6 +326,13 @@ def gpu_time(stays: Stays, window: Window) -> dict[str, float]:
         use: float((window.overlap_s(from_s, until_s) * stays.gpus * counted).sum())
         for use, (from_s, until_s, counted) in uses.items()
     }
+
+
+def kept_by_job(stays: Stays, stay_job: Integers, window: Window, jobs: int) -> Floats:
+    """GPU-seconds of kept work in the window, by job; ``stay_job`` is the job of each stay."""
+    loaded_s = stays.start_s + stays.restart_s
+    kept_s = window.overlap_s(loaded_s, np.minimum(loaded_s + stays.work_s, stays.end_s))
+    return np.asarray(np.bincount(stay_job, kept_s * stays.gpus * ~stays.killed, jobs), dtype=np.float64)
 
 
 def of_failures(

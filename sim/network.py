@@ -124,6 +124,11 @@ class Supply:
         """Whether jobs share it."""
         return self.hall != NO_WAY or bool(self.racks)
 
+    @property
+    def ways(self) -> list[int]:
+        """Its resources."""
+        return [way for way in (self.hall, *dict.fromkeys(self.racks)) if way != NO_WAY]
+
     def works(self, placed: Sequence[tuple[int, int]], usages: Usages) -> float:
         """Add what a job needs that works on so many GPUs of each node; the speed that its GPUs can reach."""
         for node, gpus in placed:
@@ -159,7 +164,7 @@ class Fabric:
             if each.store.is_shared:
                 found += [*each.reading, *each.writing, *([] if each.requests is None else [each.requests])]
         if self.supply is not None:
-            found += [way for way in (self.supply.hall, *dict.fromkeys(self.supply.racks)) if way != NO_WAY]
+            found += self.supply.ways
         return found
 
     def limit(self, store: str, connections: int = 1) -> float | None:

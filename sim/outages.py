@@ -90,6 +90,12 @@ class Outages:
     away: dict[int, _Away] = field(default_factory=dict)
     failed: dict[int, int] = field(default_factory=dict)
     """Failures of each node so far."""
+    standing_by: dict[int, list[int]] = field(default_factory=dict)
+    """Nodes that stand by, by the first node of their pool."""
+    coming: set[int] = field(default_factory=set)
+    """Spares on their way into service."""
+    lent: dict[int, int] = field(default_factory=dict)
+    """How many of a pool's spares are in service, by the same."""
     returning: int = 0
     """Nodes that are away and will be back."""
     _world: World | None = None
@@ -100,6 +106,7 @@ class Outages:
     def begin(self, world: World) -> None:
         """The simulation begins."""
         self._world = world
+        self._set_aside()
         self._wait_for_next()
         rounds = self.spec.maintenance
         if rounds is not None:
@@ -113,6 +120,44 @@ class Outages:
             raise AssertionError("the simulation has not begun")
         return self._world
 
+    def _set_aside(self) -> None:
+        """The last nodes of each pool stand by."""
+        spares = self.spec.spares
+        pools = {} if spares is None else {pool.first_node: (desk, pool) for desk, pool in self.homes}
+        for first, (desk, pool) in pools.items():
+            count = 0 if spares is None else min(spares.nodes, pool.nodes - 1)
+            own = [first + pool.nodes - 1 - place for place in range(count)]
+            for node in own:
+                desk.partition.take_out(pool, node)
+            self.standing_by[first] = own
+
+    def _is_idle(self, node: int) -> bool:
+        """Whether a node is away, or a spare that is not in service, so that there is nothing to fail."""
+        if node in self.away or node in self.coming:
+            return True
+        return node in self.standing_by.get(self.homes[node][1].first_node, ())
+
+    def _stand_in(self, node: int, noticed_s: float) -> None:
+        """A spare takes the place of a node, if there is one."""
+        desk, pool = self.homes[node]
+        spares, ready = self.spec.spares, self.standing_by.get(pool.first_node)
+        if spares is None or not ready:
+            return
+        spare = ready.pop()
+        self.coming.add(spare)
+        self.lent[pool.first_node] = self.lent.get(pool.first_node, 0) + 1
+        self.returning += 1
+
+        def happen(now_s: float) -> None:
+            del now_s
+            self.returning -= 1
+            self.coming.discard(spare)
+            desk.partition.bring_back(pool, spare, pool.gpus_per_node)
+            desk.bring_back()
+            self.world.touch(desk)
+
+        self.world.clock.call_at(noticed_s + spares.after, happen)
+
     # ---- what happens
 
     def _wait_for_next(self) -> None:
@@ -124,7 +169,7 @@ class Outages:
         if self.world.is_over or self._is_stuck:
             return
         failure = self.times.pop()
-        nodes = [node for node in failure.nodes if node not in self.away]
+        nodes = [node for node in failure.nodes if not self._is_idle(node)]
         if nodes:
             self._fail(failure, nodes, now_s)
         self._wait_for_next()
@@ -147,6 +192,8 @@ class Outages:
                 continue  # health checks have had enough of it
             back_s = self.shop.done_s(noticed_s, failure.repair_s)
             self._return_at(back_s, node)
+        for node in nodes:
+            self._stand_in(node, noticed_s)
 
     def _maintain(self, now_s: float) -> None:
         """A round of maintenance: the next nodes are taken out, jobs on them are stopped at once."""
@@ -156,11 +203,12 @@ class Outages:
         count = len(self.homes)
         nodes = [(self._round * rounds.nodes + n) % count for n in range(min(rounds.nodes, count))]
         self._round += 1
-        nodes = [node for node in nodes if node not in self.away]
+        nodes = [node for node in nodes if not self._is_idle(node)]
         hit = self._hang(nodes, now_s, planned=True)
         for node in nodes:
             self._take_out(node, MAINTENANCE, len(hit), now_s)
             self._return_at(now_s + rounds.lasts, node)
+            self._stand_in(node, now_s)
         self.world.clock.call_at(now_s + rounds.every, self._maintain)
 
     def _hang(self, nodes: Sequence[int], now_s: float, *, planned: bool = False) -> list[Job]:
@@ -199,6 +247,10 @@ class Outages:
             away = self.away.pop(node)
             desk, pool = self.homes[node]
             self.world.log.outages.append((node, away.since_s, now_s, away.component, away.jobs_hit))
+            if self.lent.get(pool.first_node) and away.gpus == pool.gpus_per_node:
+                self.lent[pool.first_node] -= 1
+                self.standing_by[pool.first_node].append(node)
+                return
             desk.partition.bring_back(pool, node, away.gpus)
             desk.bring_back()
             self.world.touch(desk)

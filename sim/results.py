@@ -69,6 +69,7 @@ def from_log(
         made["links"] = tables.links(log)
         made["links_over_time"] = tables.links_over_time(log, made["links"])
         made["outages"] = tables.outages(log, nodes["node"])
+        made["jobs"] = tables.with_stalls(made["jobs"], log, found.submitted)
     _check_gpu_time(found, steps)
     rows = _metric_rows(scenario, made, found, steps, log)
     never = int((~found.submitted).sum())
@@ -178,8 +179,9 @@ def _metric_rows(
         whole["effective_time"] = metrics.effective_time(found.stays, found.stay_job, window)
     whole |= _power_and_cost(scenario, made, found, window, whole)
     rows = _rows(whole, None, None)
+    of_tenants = _costs(scenario, made, found, window, whole)
     for code, numbers in metrics.by_group(counted, codes):
-        rows += _rows(numbers, tenants[code], None)
+        rows += _rows(numbers | of_tenants.get(tenants[code], {}), tenants[code], None)
     sizes = tuple(SIZE_CLASSES)
     for code, numbers in metrics.by_group(counted, metrics.size_class(counted.gpus)):
         rows += _rows(numbers, None, sizes[code])
@@ -220,6 +222,35 @@ def _power_and_cost(
             (told["gpu_cost"] or 0.0) + (told.get("energy_cost") or 0.0)
         ) / useful
     return told
+
+
+def _costs(
+    scenario: Scenario, made: tables.Tables, found: tables.Facts, window: Window, whole: Numbers
+) -> dict[str, Numbers]:
+    """What each tenant's jobs cost: all costs, idle GPUs too, by GPU hours held at the prices of their pools.
+
+    The same goes into the table of jobs.
+    """
+    cost = (whole.get("gpu_cost") or 0.0) + (whole.get("energy_cost") or 0.0)
+    if "gpu_cost" not in whole or not cost:
+        return {}
+    prices = {pool.name: pool.price_per_gpu_hour or 0.0 for pool in scenario.fleet.pools}
+    price = made["nodes"]["pool"].replace_strict(prices, return_dtype=pl.Float64).to_numpy()
+    pieces = found.pieces
+    held_s = window.overlap_s(pieces.start_s, pieces.end_s) * pieces.gpus * price[pieces.node]
+    count = len(found.submitted)
+    weight = np.bincount(found.stay_job[found.piece_stay], held_s, count)
+    if not weight.sum():
+        return {}
+    of_job = cost * weight / weight.sum()
+    made["jobs"] = made["jobs"].with_columns(cost=pl.Series(of_job[found.submitted], dtype=pl.Float64))
+    kept_h = metrics.kept_by_job(found.stays, found.stay_job, window, count) / metrics.GPU_H
+    spent = made["jobs"].select("tenant", "cost").with_columns(kept_h=pl.Series(kept_h[found.submitted]))
+    sums = spent.group_by("tenant").agg(pl.col("cost").sum(), pl.col("kept_h").sum())
+    return {
+        str(tenant): {"cost": paid, "cost_per_useful_gpu_h": paid / kept if kept else None}
+        for tenant, paid, kept in sums.rows()
+    }
 
 
 def _drawn(

@@ -297,6 +297,16 @@ def links(log: Log) -> pl.DataFrame:
     )
 
 
+def with_stalls(jobs: pl.DataFrame, log: Log, submitted: NDArray[np.bool_]) -> pl.DataFrame:
+    """The table of jobs with the seconds that each lost by going slower than it could, by what held it up."""
+    lost_s = np.zeros((len(submitted), 3))
+    for row, seconds in log.stalls.items():
+        lost_s[row] = seconds
+    of_jobs = lost_s[submitted]
+    names = ("network_stall_s", "store_stall_s", "power_stall_s")
+    return jobs.with_columns([pl.Series(name, of_jobs[:, at]) for at, name in enumerate(names)])
+
+
 MOST_METERED = 40
 """Resources whose use over time is kept: those on which most was lost, then the fullest."""
 

@@ -75,6 +75,18 @@ class Maintenance(Part):
         return self
 
 
+class Spares(Part):
+    """Nodes of each pool that run nothing until another is out of service; then one takes its place.
+
+    A node that comes back while a spare stands in for it stands by in its turn.
+    """
+
+    nodes: Annotated[int, Field(ge=1)] = Field(description="of each pool, the last of it to begin with")
+    after: Seconds = Field(
+        0.0, description="time from when a failure is noticed until the spare is in service"
+    )
+
+
 class Failures(Part):
     """What fails, how it is noticed, and who repairs it.
 
@@ -92,6 +104,7 @@ class Failures(Part):
     )
     lemons: Lemons | None = Field(None, description="nodes that fail more often")
     maintenance: Maintenance | None = Field(None, description="planned outages")
+    spares: Spares | None = Field(None, description="nodes that stand by; left out, all nodes run jobs")
 
     @field_validator("preset")
     @classmethod

@@ -68,6 +68,7 @@ def sentences(results: Results) -> list[str]:
         *_causes(facts),
         *_waste(facts),
         *_contention(facts),
+        *_collisions(facts),
         *_failures(facts),
         *_power_and_cost(facts),
         *_unfinished(facts),
@@ -280,6 +281,21 @@ def _contention(facts: Facts) -> list[str]:
     sentence = (
         f"Jobs lost {words.gpu_hours(lost)} by waiting for {what}, {words.listed(parts)};"
         f" most on {name}{how_full}."
+    )
+    return [sentence]
+
+
+def _collisions(facts: Facts) -> list[str]:
+    """How much of the ways up is lost to flows that meet on them by chance."""
+    network = facts.scenario.network
+    if network is None or network.flows_per_node is None:
+        return []
+    pool = facts.scenario.fleet.pools[0]
+    width = min(network.width(pool.nodes_per_rack), pool.nodes)
+    used = words.percent(network.use(width))
+    sentence = (
+        f"Flows are spread over {network.spines} equal ways by their headers (ECMP): where some meet on one"
+        f" others are free, so that leaves of {words.count(width, 'node')} use {used} of their ways up."
     )
     return [sentence]
 

@@ -28,16 +28,18 @@ RULES = st.lists(
     max_size=1,
 )  # fmt: skip
 FAILURES = st.builds(
-    lambda between, repair, detection, technicians, per: {
+    lambda between, repair, detection, technicians, per, spares: {
         "components": [
             {"name": "it", "per": per, "mean_time_between": between, "repair": repair},
             {"name": "soft", "per": "node", "mean_time_between": 4 * between},
         ],
         "detection": detection,
         "technicians": technicians,
+        "spares": spares,
     },
     st.sampled_from([60.0, 200.0]), st.sampled_from([0.0, 7.0]), st.sampled_from([0.0, 2.5]),
     st.sampled_from([None, 1]), st.sampled_from(["gpu", "node", "rack"]),
+    st.sampled_from([None, None, {"nodes": 1, "after": 1.0}]),
 )  # fmt: skip
 
 

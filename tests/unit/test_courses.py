@@ -372,6 +372,8 @@ def test_a_job_is_explained_by_what_it_did_and_what_held_it_up(tmp_path: Path) -
     assert "at work 67 % of the time" in said
     assert "It lost 50 s by going slower than it could, 100 % of it on nfs reading." in said
     assert "At full speed its work needs 100 % of nfs reading" in said
+    stalls = played.tables["jobs"].select("network_stall_s", "store_stall_s", "power_stall_s").rows()
+    assert stalls == [(0, pytest.approx(50), 0), (0, pytest.approx(50), 0)]
     over_time = played.tables["links_over_time"]
     assert over_time["name"].unique().to_list() == ["nfs reading"]
     assert over_time["used"].to_list() == [pytest.approx(1.0)] * over_time.height
@@ -383,3 +385,14 @@ def test_a_run_in_which_nothing_is_shared_has_no_courses(tmp_path: Path) -> None
         wanted, WorkloadJobs(table, {}), staging.simulate(wanted, table), staging.nodes(wanted)
     )
     assert experiment.course(played, "0", tmp_path) is None
+
+
+def test_the_report_names_flows_that_collide() -> None:
+    network = {"card": GB, "spines": 8, "flows_per_node": 16}
+    wanted, table = scenario(network=network, traffic=[{"sends": GB / 10}]), jobs((0, 100, 16))
+    played = results.from_log(
+        wanted, WorkloadJobs(table, {}), staging.simulate(wanted, table), staging.nodes(wanted)
+    )
+    told = " ".join(answer.sentences(played))
+    assert "over 8 equal ways by their headers (ECMP)" in told
+    assert "leaves of 2 nodes use 57 % of their ways up" in told

@@ -147,7 +147,7 @@ def test_every_metric_has_a_unit_and_every_unit_a_metric() -> None:
         "failures", "interruptions", "lost_failure_gpu_h", "checkpoint_gpu_h", "stalled_gpu_h", "down_gpu_h",
         "availability", "effective_time", "contention_gpu_h", "power_mean_kw", "power_p99_kw",
         "power_peak_kw", "rack_p99_kw", "rack_peak_kw",
-        "energy_mwh", "carbon_t", "gpu_cost", "energy_cost", "cost_per_useful_gpu_h",
+        "energy_mwh", "carbon_t", "gpu_cost", "energy_cost", "cost_per_useful_gpu_h", "cost",
     }  # fmt: skip
     assert names == {name: unit for name, unit in metrics.UNITS.items() if name not in of_failures}
     assert of_failures < set(

@@ -262,3 +262,23 @@ def test_a_promise_moves_when_nodes_fail_and_short_jobs_still_pass(tmp_path: Pat
     starts = {run[0]: run[1] / HOUR for run in log.runs}
     assert starts == {0: 0, 2: 1, 3: 10, 1: 22}
     assert log.moved_reservations[0] == (6 * HOUR, 1, 10 * HOUR, math.inf, -1)
+
+
+def test_a_spare_takes_the_place_of_a_node_and_the_node_stands_by_in_its_turn(tmp_path: Path) -> None:
+    """Three nodes, one of which stands by. The first fails at 5 h, the spare at 20 h: the first is back."""
+    lines = (f"{5 * HOUR},0,{10 * HOUR},gpu", f"{20 * HOUR},2,{10 * HOUR},gpu")
+    failures = log_of(tmp_path, *lines) | {"detection": HOUR, "spares": {"nodes": 1, "after": HOUR / 2}}
+    log = play(jobs((0, 100 * HOUR, 16)), nodes(3, 8), failures=failures, checkpoints=[RULE])
+    stays = [(run[1] / HOUR, run[2] / HOUR, [node for node, _ in run[7]]) for run in log.runs]
+    assert stays[0] == (0, 6, [0, 1])
+    assert stays[1] == (6.5, 21, [1, 2])
+    assert stays[2][0] == 21.5
+    assert sorted(stays[2][2]) == [0, 1]
+    assert [outage[:3] for outage in log.outages] == [(0, 5 * HOUR, 16 * HOUR), (2, 20 * HOUR, 31 * HOUR)]
+
+
+def test_spares_run_nothing_and_do_not_fail_while_they_stand_by(tmp_path: Path) -> None:
+    failures = log_of(tmp_path, f"{HOUR},1,{HOUR},gpu") | {"spares": {"nodes": 1}}
+    log = play(jobs((0, 10 * HOUR, 8), (0, 10 * HOUR, 8)), nodes(2, 8), failures=failures)
+    assert sorted((run[1] / HOUR, [node for node, _ in run[7]]) for run in log.runs) == [(0, [0]), (10, [0])]
+    assert log.outages == []

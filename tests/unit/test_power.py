@@ -192,3 +192,24 @@ def test_capped_gpus_draw_their_cap_and_are_slower_by_the_cube_root() -> None:
 def test_limits_that_cannot_be_are_refused(power: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         played(PLAIN | power, [(0, HOUR, 8)])
+
+
+def test_tenants_pay_for_what_they_hold_and_share_what_is_idle() -> None:
+    """Sixteen GPUs at 2 an hour for ten hours; one tenant holds three times as much as the other."""
+    table = jobs((0, 6 * HOUR, 8), (0, 4 * HOUR, 4), tenant=("a", "b"))
+    pool = {"name": "p", "node": "dgx-h100", "nodes": 2, "price_per_gpu_hour": 2.0}
+    wanted = Scenario.model_validate(
+        {
+            "name": "small", "fleet": {"pools": [pool]}, "horizon": 10 * HOUR,
+            "scheduler": {"order": "fifo", "blocking": "strict"},
+            "workloads": [{"kind": "trace", "path": "jobs.csv"}],
+        }
+    )  # fmt: skip
+    found = results.from_log(
+        wanted, WorkloadJobs(table, {}), staging.simulate(wanted, table), staging.nodes(wanted)
+    )
+    assert found.metric("gpu_cost") == pytest.approx(320)
+    assert found.metric("cost", tenant="a") == pytest.approx(240)
+    assert found.metric("cost", tenant="b") == pytest.approx(80)
+    assert found.metric("cost_per_useful_gpu_h", tenant="b") == pytest.approx(80 / 16)
+    assert found.tables["jobs"]["cost"].to_list() == [pytest.approx(240), pytest.approx(80)]
