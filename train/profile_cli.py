@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from sim.profile import Profile
 
 
-def _words(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, ...]:
-    """The parts of a text with commas, each once."""
-    return tuple(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))
+def _words(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The parts of texts with commas, each once; an option given twice adds to itself."""
+    return tuple(dict.fromkeys(part.strip() for text in texts for part in text.split(",") if part.strip()))
 
 
-def _numbers(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...]:
-    words = _words(context, option, text)
+def _numbers(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> tuple[int, ...]:
+    words = _words(context, option, texts)
     if not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise click.BadParameter(f'"{text}" is not a list of positive whole numbers, such as 8,32')
+        raise click.BadParameter(f'"{",".join(texts)}" is not a list of positive whole numbers, such as 8,32')
     return tuple(map(int, words))
 
 
@@ -35,13 +35,21 @@ def _numbers(context: click.Context, option: click.Parameter, text: str | None) 
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("profile.json"),
               show_default=True, help="The file to write; storage is measured in its folder.")  # fmt: skip
 @click.option("--quick", is_flag=True, help="About two minutes instead of about fifteen.")
-@click.option("--models", callback=_words, help="Such as resnet50,resnet18@64: at 224 and at 64 pixels.")
-@click.option("--batches", callback=_numbers, help="Samples on each device, such as 8,32.")
-@click.option("--precisions", callback=_words, help="Of fp32, tf32, bf16, fp16.")
-@click.option("--layouts", callback=_words, help="Of nchw, nhwc.")
-@click.option("--world-sizes", callback=_numbers, help="Devices, or processes of a CPU, that train together.")
-@click.option("--only", callback=_words, help="Of training, inference, loader, storage, checkpoint, "
-              "host_to_device, distributed, collectives.")  # fmt: skip
+@click.option(
+    "--models", multiple=True, callback=_words, help="Such as resnet50,resnet18@64: at 224 and at 64 pixels."
+)
+@click.option("--batches", multiple=True, callback=_numbers, help="Samples on each device, such as 8,32.")
+@click.option("--precisions", multiple=True, callback=_words, help="Of fp32, tf32, bf16, fp16.")
+@click.option("--layouts", multiple=True, callback=_words, help="Of nchw, nhwc.")
+@click.option(
+    "--world-sizes",
+    multiple=True,
+    callback=_numbers,
+    help="Devices, or processes of a CPU, that train together.",
+)
+@click.option("--only", multiple=True, callback=_words,
+              help="Of training, inference, loader, storage, checkpoint, host_to_device, distributed, "
+              "collectives.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the order.")
 @click.option("--force", is_flag=True, help="Replace an earlier profile in the file.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of profile files and measure nothing.")

@@ -161,3 +161,13 @@ def wait_for_rows(out: Path, process: subprocess.Popen[str]) -> None:
     """Until the file has a row."""
     while process.poll() is None and not (out.exists() and read(out).rows):
         time.sleep(0.05)
+
+
+def test_lists_may_be_given_at_once_or_one_by_one() -> None:
+    (only,) = [option for option in profile.params if option.name == "only"]
+    parsed = [
+        profile.make_context("profile", ["--only", *words]).params["only"]
+        for words in (["loader,storage"], ["loader", "--only", "storage"])
+    ]
+    assert parsed == [("loader", "storage")] * 2
+    assert only.multiple  # type: ignore[attr-defined]
