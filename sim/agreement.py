@@ -316,9 +316,17 @@ def _kind_and_size_fit(here: Location, workload: Workload, draft: Draft) -> Iter
         return
     largest = getattr(getattr(workload, "gpus", None), "largest", None)
     cluster = _virtual_cluster_of(workload.tenant, draft)
-    widths = [pool.gpus for pool in pools if kind in (None, pool.gpu) and pool.virtual_cluster == cluster]
+    spares = (
+        draft.failures.spares.nodes if draft.failures is not None and draft.failures.spares is not None else 0
+    )
+    widths = [
+        max(1, pool.nodes - spares) * pool.gpus_per_node
+        for pool in pools
+        if kind in (None, pool.gpu) and pool.virtual_cluster == cluster
+    ]
     if largest is not None and widths and largest() > max(widths):
-        limit = f"the largest pool that it may use has {max(widths):,}"
+        aside = ", spares aside" if spares else ""
+        limit = f"the largest pool that it may use has {max(widths):,}{aside}"
         yield (*here, "gpus"), f"a job of {words.count(largest(), 'GPU')} can never start: {limit}"
     declared = [tenant.name for tenant in draft.tenants or ()]
     if workload.tenant is not None and workload.tenant not in declared and not widths:

@@ -224,6 +224,7 @@ workloads:
         ("failures.detektion=1 min", 'unknown field; did you mean "detection"'),
         ("checkpoints.0.write=0 s", "must be more than 0"),
         ("failures.components.0.per=pod", "gpu, node or rack"),
+        ("failures.spares.nodes=19", "can never start: the largest pool that it may use has 8, spares aside"),
     ],
 )
 def test_faults_are_told_with_what_is_right(tmp_path: Path, setting: str, told: str) -> None:
