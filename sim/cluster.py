@@ -9,9 +9,11 @@ on ten nodes or ten thousand.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
+
+import numpy as np
 
 Placement: TypeAlias = tuple[tuple[int, int], ...]
 """GPUs of one gang: (node index in the fleet, GPUs held there), one pair per node."""
@@ -56,6 +58,28 @@ def parts_of(gpus: int, gpus_per_node: int, nodes: int | None) -> tuple[tuple[in
 def lowest_bit(bits: int) -> int:
     """Index of the lowest set bit: the first node of a set of nodes."""
     return (bits & -bits).bit_length() - 1
+
+
+def lowest_bits(bits: int, count: int) -> list[int]:
+    """Indices of the lowest so many set bits, in order; for many of them at once.
+
+    >>> lowest_bits(0b1011010, 3)
+    [1, 3, 4]
+    """
+    octets = np.frombuffer(bits.to_bytes((bits.bit_length() + 7) // 8, "little"), dtype=np.uint8)
+    found: list[int] = np.flatnonzero(np.unpackbits(octets, bitorder="little"))[:count].tolist()
+    return found
+
+
+def as_bits(places: Sequence[int]) -> int:
+    """The set of these indices.
+
+    >>> as_bits([1, 3, 4]) == 0b11010
+    True
+    """
+    marks = np.zeros(max(places, default=-1) + 1, dtype=np.uint8)
+    marks[list(places)] = 1
+    return int.from_bytes(np.packbits(marks, bitorder="little").tobytes(), "little")
 
 
 def iterate_bits(bits: int) -> Iterator[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from sim.cluster import Gang, Placement, Pool, lowest_bit
+from sim.cluster import Gang, Placement, Pool, as_bits, lowest_bit, lowest_bits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,10 @@ class PlacementRule(Protocol):
 
     def holds(self, pool: Pool, gang: Gang) -> bool:
         """Whether `find` would find a place if the pool were empty."""
+
+
+MANY = 32
+"""Nodes of a gang from which on they are found together."""
 
 
 def tightest(pool: Pool, gpus: int, allowed: int) -> int:
@@ -65,6 +69,12 @@ def fill(
             allowed &= within
         if allowed.bit_count() < count:
             return None
+        if count >= MANY and width == pool.gpus_per_node:
+            # whole nodes are all alike: whoever chooses takes those with the lowest index
+            nodes = lowest_bits(allowed, count)
+            held += [(pool.first_node + node, width) for node in nodes]
+            used |= as_bits(nodes)
+            continue
         for _ in range(count):
             node = choose(pool, width, allowed)
             allowed ^= 1 << node

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 
 from sim.cluster import Gang, Pool, parts_of
 from sim.placement import PLACEMENT
+from sim.placement.nodes import MANY, emptiest, fill, first, tightest
 from tests.support.playing import causes, jobs, nodes, play, told
 
 
@@ -119,3 +123,18 @@ def test_a_job_wider_than_every_pool_is_rejected_and_holds_up_nobody() -> None:
     assert "more GPUs than any pool" in log.rejections[0][1]
     assert "number of nodes" in log.rejections[1][1]
     assert [run[0] for run in log.runs] == [2]
+
+
+@pytest.mark.parametrize("choose", [tightest, emptiest, first])
+def test_many_whole_nodes_are_those_that_one_by_one_would_be_chosen(choose: Any) -> None:
+    draw = np.random.default_rng(2)
+    for count in (MANY, MANY + 1, 100):
+        pool = Pool("p", "", 300, 8)
+        taken = draw.choice(300, 150, replace=False).tolist()
+        pool.take(tuple((int(node), int(draw.integers(1, 9))) for node in taken), Gang(0, ()))
+        parts = ((8, count), (4, 1))
+        found = fill(pool, Gang(8 * count + 4, parts), choose)
+        whole = [node for node in range(300) if pool.free[node] == 8][:count]
+        assert found is not None
+        assert found[:count] == tuple((node, 8) for node in whole)
+        assert found[count][0] not in whole
