@@ -389,8 +389,13 @@ def explain(run_folder: Path, job: str, *, as_json: bool) -> None:
     from sim import run_folder as folders
     from sim.reports import explain as reports
 
-    results = folders.read(run_folder)
-    found = reports.explain(results, job, experiment.course(results, job, run_folder))
+    results, course = folders.read(run_folder), None
+    try:
+        with cli_output.progress("playing the run again") as on_progress:
+            course = experiment.course(results, job, run_folder, on_progress)
+    except PlanError as error:
+        cli_output.say(f"Note: the run cannot be played again, so that what {job} did is not told: {error}")
+    found = reports.explain(results, job, course)
     if as_json:
         cli_output.write_json(found)
         return

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sim import units
+from sim import units, words
 from sim.checkpoints import Saving
 from sim.errors import PlanError
 from sim.log import Outcome
@@ -275,9 +275,8 @@ class Courses:
         elif course.saving.lag_s:
             self._write_behind(course, now_s)
         else:
-            if course.has_room or course.demand.store not in self.rooms:
-                course.safe_s = course.done_s
-                self._is_safe(course)
+            course.safe_s = course.done_s
+            self._is_safe(course)
             self._work(course, now_s)
 
     def _load(self, course: Course, now_s: float) -> None:
@@ -383,11 +382,11 @@ class Courses:
         store = course.demand.store
         users = [each for each in self.running.values() if each.demand.store == store]
         if all(each in self.waiting or each.job not in room.held for each in users):
-            jobs = sum(each in self.waiting for each in users)
+            jobs = words.count(sum(each in self.waiting for each in users), "job")
+            used, whole = units.human_size(room.used), units.human_size(room.capacity)
             raise PlanError(
-                f'store "{store}" is full: {jobs} jobs wait for room to write their next checkpoint and hold'
-                f" {units.human_size(room.used)} of {units.human_size(room.capacity)}; none can end. Give it"
-                " more capacity, or say on_full: evict or refuse"
+                f'store "{store}" is full: {used} of {whole} are in use, {jobs} would wait for'
+                " ever for room to write. Give it more capacity, or say on_full: evict or refuse"
             )
 
     def _is_safe(self, course: Course) -> None:
@@ -401,6 +400,7 @@ class Courses:
         """A run is over or hangs: what it was writing goes, and with a job all its checkpoints."""
         if course in self.waiting:
             self.waiting.remove(course)
+            course.phase = WRITES  # it waits no more: what passes from now on is no waiting for room
         room = self.rooms.get(course.demand.store or "")
         if room is None:
             return

@@ -37,7 +37,12 @@ def run(
     return results.from_log(scenario, arrivals, log, staging.nodes(scenario), used_seed)
 
 
-def course(played: Results, job_id: str, folder: Path) -> Course | None:
+def course(
+    played: Results,
+    job_id: str,
+    folder: Path,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Course | None:
     """What a job of a run did while it ran, for which the run is played again; None if jobs share nothing.
 
     ``folder`` is where relative paths of the run's scenario start. Raises PlanError if a file that they name
@@ -52,6 +57,8 @@ def course(played: Results, job_id: str, folder: Path) -> Course | None:
     if simulation.courses is None:
         return None
     simulation.courses.diary_of = row
+    if on_progress is not None:
+        simulation.on_progress = lambda arrived: on_progress(arrived, jobs.height)
     simulation.run(played.scenario.horizon)
     return Course(tuple(simulation.courses.diary), dict(simulation.courses.path))
 

@@ -78,7 +78,7 @@ CAUSES = ("capacity", "fragmentation", "quota", "order", "preemption")
 
 MovedReservation: TypeAlias = tuple[float, int, float, float, int]
 MOVED_COLUMNS = ("time_s", "job", "old_start_s", "new_start_s", "overrunning_job")
-"""A promised start that had to move later because a running job outlived its estimate."""
+"""A promised start that had to move later as a running job outlived its estimate; -1 if nodes failed."""
 
 
 @dataclass(slots=True)

@@ -71,7 +71,9 @@ def from_log(
         made["outages"] = tables.outages(log, nodes["node"])
         made["jobs"] = tables.with_stalls(made["jobs"], log, found.submitted)
     _check_gpu_time(found, steps)
-    rows = _metric_rows(scenario, made, found, steps, log)
+    rows, cost = _metric_rows(scenario, made, found, steps, log)
+    if cost is not None:
+        made["jobs"] = made["jobs"].with_columns(cost=cost)
     never = int((~found.submitted).sum())
     late = f"{words.count(never, 'job')} would have been submitted after the end of the run."
     notes = (late,) if never else ()
@@ -146,8 +148,8 @@ def _meets(objective: Objective, value: float) -> bool:
 
 def _metric_rows(
     scenario: Scenario, made: tables.Tables, found: tables.Facts, steps: metrics.Steps, log: Log
-) -> list[Row]:
-    """Every metric of the run, then of each tenant by name, then of each size class, smallest first."""
+) -> tuple[list[Row], pl.Series | None]:
+    """Metrics of the run, of each tenant by name, of each size class from the smallest; cost of jobs."""
     node_gpus = made["nodes"]["gpus"].to_numpy()
     gpus = int(node_gpus.sum())
     window = Window(float(scenario.warm_up), found.end_s)
@@ -179,13 +181,14 @@ def _metric_rows(
         whole["effective_time"] = metrics.effective_time(found.stays, found.stay_job, window)
     whole |= _power_and_cost(scenario, made, found, window, whole)
     rows = _rows(whole, None, None)
-    of_tenants = _costs(scenario, made, found, window, whole)
+    cost = _cost_of_jobs(scenario, made["nodes"], found, window, whole)
+    of_tenants = {} if cost is None else _cost_of_tenants(made["jobs"]["tenant"], cost, found, window)
     for code, numbers in metrics.by_group(counted, codes):
         rows += _rows(numbers | of_tenants.get(tenants[code], {}), tenants[code], None)
     sizes = tuple(SIZE_CLASSES)
     for code, numbers in metrics.by_group(counted, metrics.size_class(counted.gpus)):
         rows += _rows(numbers, None, sizes[code])
-    return rows
+    return rows, cost
 
 
 def _power_and_cost(
@@ -224,32 +227,33 @@ def _power_and_cost(
     return told
 
 
-def _costs(
-    scenario: Scenario, made: tables.Tables, found: tables.Facts, window: Window, whole: Numbers
-) -> dict[str, Numbers]:
-    """What each tenant's jobs cost: all costs, idle GPUs too, by GPU hours held at the prices of their pools.
-
-    The same goes into the table of jobs.
-    """
+def _cost_of_jobs(
+    scenario: Scenario, nodes: pl.DataFrame, found: tables.Facts, window: Window, whole: Numbers
+) -> pl.Series | None:
+    """What each job cost: all costs, idle GPUs too, by GPU hours held at the prices of their pools."""
     cost = (whole.get("gpu_cost") or 0.0) + (whole.get("energy_cost") or 0.0)
     if "gpu_cost" not in whole or not cost:
-        return {}
+        return None
     prices = {pool.name: pool.price_per_gpu_hour or 0.0 for pool in scenario.fleet.pools}
-    price = made["nodes"]["pool"].replace_strict(prices, return_dtype=pl.Float64).to_numpy()
+    price = nodes["pool"].replace_strict(prices, return_dtype=pl.Float64).to_numpy()
     pieces = found.pieces
     held_s = window.overlap_s(pieces.start_s, pieces.end_s) * pieces.gpus * price[pieces.node]
-    count = len(found.submitted)
-    weight = np.bincount(found.stay_job[found.piece_stay], held_s, count)
+    weight = np.bincount(found.stay_job[found.piece_stay], held_s, len(found.submitted))
     if not weight.sum():
-        return {}
-    of_job = cost * weight / weight.sum()
-    made["jobs"] = made["jobs"].with_columns(cost=pl.Series(of_job[found.submitted], dtype=pl.Float64))
-    kept_h = metrics.kept_by_job(found.stays, found.stay_job, window, count) / metrics.GPU_H
-    spent = made["jobs"].select("tenant", "cost").with_columns(kept_h=pl.Series(kept_h[found.submitted]))
+        return None
+    return pl.Series("cost", (cost * weight / weight.sum())[found.submitted], dtype=pl.Float64)
+
+
+def _cost_of_tenants(
+    tenant: pl.Series, cost: pl.Series, found: tables.Facts, window: Window
+) -> dict[str, Numbers]:
+    """What the jobs of each tenant cost, and what an hour of a GPU's work of theirs that counted did."""
+    kept_s = metrics.kept_by_job(found.stays, found.stay_job, window, len(found.submitted))
+    spent = pl.DataFrame({"tenant": tenant, "cost": cost, "kept_h": kept_s[found.submitted] / metrics.GPU_H})
     sums = spent.group_by("tenant").agg(pl.col("cost").sum(), pl.col("kept_h").sum())
     return {
-        str(tenant): {"cost": paid, "cost_per_useful_gpu_h": paid / kept if kept else None}
-        for tenant, paid, kept in sums.rows()
+        str(name): {"cost": paid, "cost_per_useful_gpu_h": paid / kept if kept else None}
+        for name, paid, kept in sums.rows()
     }
 
 

@@ -368,7 +368,8 @@ def _unfinished(facts: Facts) -> list[str]:
     if moved:
         plural = "promised start" if moved == 1.0 else "promised starts"
         starts = f"{words.significant(moved)} {plural}" + (" on average" if facts.replicated else "")
-        said.append(f"{starts} had to move because a running job outlived its estimate.")
+        nodes = " or nodes failed" if facts.scenario.failures is not None else ""
+        said.append(f"{starts} had to move because a running job outlived its estimate{nodes}.")
     return said
 
 

@@ -620,3 +620,27 @@ def test_a_broken_pipe_inside_a_command_ends_with_141(folder: Path) -> None:
         )
     assert (done.returncode, done.stderr) == (141, b"")
     assert folder.exists()
+
+
+def test_a_run_that_cannot_be_played_again_is_explained_without_its_course(folder: Path) -> None:
+    (folder / "failures.csv").write_text("time_s,node,repair_s,component\n3600,0,3600,gpu\n", "utf-8")
+    (folder / "shared.yaml").write_text(
+        """
+name: shared
+horizon: 1 d
+fleet: {pools: [{name: a, nodes: 2, gpus_per_node: 8}]}
+scheduler: {order: fifo, blocking: strict}
+stores: [{name: nfs, read: 1 GB/s, write: 1 GB/s}]
+traffic: [{reads: 1 GB/s, store: nfs}]
+failures: {log: failures.csv}
+workloads: [{kind: synthetic, name: w, arrivals: {kind: poisson, rate: 1 per h}, gpus: 8, duration: 1 h}]
+""",
+        "utf-8",
+    )
+    dcplan("run", "shared.yaml", "--out", "shared")
+    assert "What it did" in dcplan("explain", "shared", "w-2").stdout
+    (folder / "failures.csv").unlink()
+    told = dcplan("explain", "shared", "w-2")
+    assert "Job w-2" in told.stdout
+    assert "What it did" not in told.stdout
+    assert "cannot be played again" in told.stderr

@@ -1,6 +1,7 @@
 """Stores of all kinds under small jobs, by hand."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -113,7 +114,9 @@ def test_who_is_refused_goes_on_without_a_checkpoint() -> None:
 def test_a_store_in_which_nobody_can_go_on_is_told() -> None:
     """Both hold one checkpoint and wait for room for their second."""
     store = SCRATCH | {"capacity": 25 * GB}
-    with pytest.raises(PlanError, match=r'store "scratch" is full: 2 jobs wait.*20 GB of 25 GB'):
+    with pytest.raises(
+        PlanError, match=r'store "scratch" is full: 20 GB of 25 GB are in use, 2 jobs would wait for ever'
+    ):
         play(jobs((0, 100, 8), (0, 100, 8)), stores=[store], checkpoints=[SAVED])
 
 
@@ -165,3 +168,15 @@ def test_data_sets_that_no_store_holds_are_refused() -> None:
         play(jobs((0, 1, 8)), stores=[SCRATCH], traffic=[rule])
     with pytest.raises(ValidationError, match="no room for one checkpoint"):
         play(jobs((0, 1, 8)), stores=[SCRATCH | {"capacity": 9 * GB}], checkpoints=[SAVED])
+
+
+def test_a_job_that_waits_for_room_and_is_hit_hangs_from_then_on(tmp_path: Path) -> None:
+    """It waits for room from 21 s on; its node fails at 30 s, which is noticed at 40 s."""
+    (tmp_path / "failures.csv").write_text("time_s,node,repair_s,component\n30,1,1000,gpu\n")
+    failures = {"log": str(tmp_path / "failures.csv"), "detection": 10.0}
+    log = play(jobs((0, 35, 8), (1, 30, 8)), stores=[SCRATCH], checkpoints=[SAVED], failures=failures)
+    hit = next(run for run in log.runs if run[0] == 1)
+    start_s, end_s, kept_s, lost_s, loading_s, written_s, stalled_s = (*hit[1:3], *hit[4:7], *hit[8:])
+    assert (start_s, end_s) == (1, 40)
+    assert (kept_s, lost_s, loading_s) == (0, pytest.approx(20), 0)
+    assert (written_s, stalled_s) == (pytest.approx(9), pytest.approx(10))
