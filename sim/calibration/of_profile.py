@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from sim.calibration.least_squares import Floats, minimise
 from sim.calibration.measured import Measured, network_of
 from sim.errors import Fault, PlanError, ProfileError
 from sim.perf.device import Device, Link, Piece, Quality, gradient_bytes, overlapped
+from sim.perf.operators import Model
 from sim.perf.step_time import GROUPS, Layout, Precision, Step, group, step_s, work
 from sim.profile import CollectiveRow, Profile, TrainingRow, faults, read, warnings
 
@@ -22,10 +23,10 @@ FEWEST_NETWORKS = 2
 FEWEST_ROWS = 4
 QUIET = 0.25
 """Quantile of the repetitions that counts on a CPU: whatever else runs there only makes a step slower."""
-SCALING_START = np.log([0.05, 0.3, 0.002])
-"""Where scaling starts: 5 % of waiting, all-reduce that hardly hides, 2 ms of each step."""
-SCALING_SPREAD = np.array([1.0, 1.0, 1.5])
-SCALING_LARGEST = np.array([0.0, 3.0, 1.0])
+SCALING_START = np.log([0.05, 0.3, 0.002, 2e-10])
+"""Where scaling starts: 5 % of waiting, all-reduce that hardly hides, 2 ms of each step, copies at 5 GB/s."""
+SCALING_SPREAD = np.array([1.0, 1.0, 1.5, 1.5])
+SCALING_LARGEST = np.array([0.0, 3.0, 1.0, 0.0])
 
 Kind = tuple[Precision, Layout, bool]
 
@@ -61,12 +62,13 @@ def fit_profiles(paths: Sequence[Path], name: str, gpu: str | None = None) -> Pr
     profiles = read_sound(paths)
     machine = profiles[0].machine
     known = gpu or _of_catalog(machine.device_name)
+    trained = pooled([row for profile in profiles for row in profile.training])
+    models = {name: model for profile in profiles for name, model in profile.models.items()}
     rows: dict[Kind, list[Measured]] = {}
-    for profile in profiles:
-        for row in profile.training:
-            if row.status == "ok" and row.world_size == 1 and row.threads in (None, machine.threads):
-                kind = (row.precision, row.layout, row.compiled)
-                rows.setdefault(kind, []).append(_measured(row, profile))
+    for row in trained:
+        if row.world_size == 1 and row.threads in (None, machine.threads):
+            kind = (row.precision, row.layout, row.compiled)
+            rows.setdefault(kind, []).append(_measured(row, models, on_cpu=machine.device == "cpu"))
     usable = {kind: own for kind, own in rows.items() if _enough(own)}
     if not usable:
         raise ProfileError(
@@ -96,7 +98,7 @@ def fit_profiles(paths: Sequence[Path], name: str, gpu: str | None = None) -> Pr
         links=links,
         samples_per_s=_loading(profiles),
     )
-    device = _with_scaling(device, profiles)
+    device = _with_scaling(device, list(_together(device, trained, models, on_cpu=on_cpu)))
     notes = [note for profile in profiles for note in warnings(profile)]
     notes += [
         f"{kind[0]} {kind[1]} has too few configurations for a fit: {len(own)}"
@@ -106,13 +108,46 @@ def fit_profiles(paths: Sequence[Path], name: str, gpu: str | None = None) -> Pr
     return ProfileFit(device, {kind: tried for kind, (_, tried) in fitted.items()}, usable, tuple(notes))
 
 
-def _measured(row: TrainingRow, profile: Profile) -> Measured:
-    model = profile.models.get(row.model)
+def pooled(rows: Sequence[TrainingRow]) -> list[TrainingRow]:
+    """One row for each configuration that ran, with the repetitions of all measurements of it.
+
+    What else runs on a shared machine then rarely disturbs all of them. Passes follow one another; times of
+    operators are of those measurements that looked into the same kinds.
+    """
+    found: dict[tuple[object, ...], TrainingRow] = {}
+    for row in rows:
+        if row.status != "ok":
+            continue
+        key = (*_configuration(row), row.optimizer, row.world_size)
+        first = found.get(key)
+        if first is None:
+            found[key] = row
+            continue
+        after = max(first.pass_index) + 1
+        operators_s = first.operators_s or row.operators_s
+        if first.operators_s.keys() == row.operators_s.keys():
+            operators_s = {
+                kind: (*times, *row.operators_s[kind]) for kind, times in first.operators_s.items()
+            }
+        peaks = [each.peak_memory_bytes for each in (first, row) if each.peak_memory_bytes is not None]
+        found[key] = first.model_copy(
+            update={
+                "step_s": (*first.step_s, *row.step_s),
+                "pass_index": (*first.pass_index, *(after + index for index in row.pass_index)),
+                "operators_s": operators_s,
+                "peak_memory_bytes": max(peaks, default=None),
+            }
+        )
+    return list(found.values())
+
+
+def _measured(row: TrainingRow, models: Mapping[str, Model], *, on_cpu: bool) -> Measured:
+    model = models.get(row.model)
     if model is None:
         raise PlanError(
             f'the profile has no operator list of "{row.model}"; measure again with dcplan profile'
         )
-    step_time_s = float(np.quantile(row.step_s, QUIET if profile.machine.device == "cpu" else 0.5))
+    step_time_s = float(np.quantile(row.step_s, QUIET if on_cpu else 0.5))
     named = model.model_copy(update={"name": row.model})
     step = Step(named, row.batch_per_device, row.precision)
     groups_s = _groups_s(row, step_time_s)
@@ -201,21 +236,22 @@ def _line(moved: Floats, times: Floats) -> tuple[Piece, float]:
 
 @dataclass(frozen=True, slots=True)
 class _Together:
-    """A step on several devices: alone, its all-reduce by itself, and as measured."""
+    """A step on several devices: alone, its all-reduce by itself, the bytes of that, and as measured."""
 
     network: str
     world: int
     alone_s: float
     reduce_s: float
+    reduced_bytes: float
     step_s: float
 
 
-def _with_scaling(device: Device, profiles: Sequence[Profile]) -> Device:
-    """The device with what steps on several of it take besides: waiting, all-reduce that shows, a fixed time.
+def _with_scaling(device: Device, told: Sequence[_Together]) -> Device:
+    """The device with what steps on several of it take besides.
 
-    Errors are of the steps of one network left out at a time.
+    That is waiting, all-reduce that shows, copies of gradients, and a fixed time. Errors are of the steps of
+    one network left out at a time.
     """
-    told = [row for profile in profiles for row in _together(device, profile)]
     if not told:
         return device
     whole = _fit_scaling(told)
@@ -225,32 +261,35 @@ def _with_scaling(device: Device, profiles: Sequence[Profile]) -> Device:
         at = _fit_scaling([row for row in told if row.network != network])
         misses += [_scaled_s(at, row) / row.step_s - 1 for row in told if row.network == network]
     quality = Quality.of("one network, on several devices", np.array(misses)) if misses else None
-    waiting, sharpness, sync_s = np.exp(whole)
-    numbers = {"waiting": waiting, "overlap": 1 + sharpness, "sync_s": sync_s}
+    waiting, sharpness, sync_s, copy_s_per_byte = np.exp(whole)
+    numbers = {
+        "waiting": waiting, "overlap": 1 + sharpness, "sync_s": sync_s, "copy_s_per_byte": copy_s_per_byte
+    }  # fmt: skip
     scaled = {name: float(f"{value:.4g}") for name, value in numbers.items()} | {"together": quality}
     return device.model_copy(update=scaled)
 
 
-def _together(device: Device, profile: Profile) -> Iterator[_Together]:
+def _together(
+    device: Device, rows: Sequence[TrainingRow], models: Mapping[str, Model], *, on_cpu: bool
+) -> Iterator[_Together]:
     """Steps on several devices beside the same on one with as many threads, or as that is predicted."""
     linked = {link.world for link in device.links}
     settings = {(each.precision, each.layout, each.compiled): each for each in device.settings}
-    ones = {
-        _configuration(row): row for row in profile.training if row.status == "ok" and row.world_size == 1
-    }
-    for row in profile.training:
+    ones = {_configuration(row): row for row in rows if row.world_size == 1}
+    for row in rows:
         setting = settings.get((row.precision, row.layout, row.compiled))
-        if row.status != "ok" or row.world_size not in linked or setting is None:
+        if row.world_size not in linked or setting is None:
             continue
-        measured = _measured(row, profile)
+        measured = _measured(row, models, on_cpu=on_cpu)
         alone = ones.get(_configuration(row))
         alone_s = (
             float(step_s(setting.logarithms, work([measured.step]))[0])
             if alone is None
-            else _measured(alone, profile).step_s
+            else _measured(alone, models, on_cpu=on_cpu).step_s
         )
-        reduce_s = device.link(row.world_size).all_reduce_s(gradient_bytes(measured.step.model))
-        yield _Together(network_of(measured), row.world_size, alone_s, reduce_s, measured.step_s)
+        size = gradient_bytes(measured.step.model)
+        reduce_s = device.link(row.world_size).all_reduce_s(size)
+        yield _Together(network_of(measured), row.world_size, alone_s, reduce_s, size, measured.step_s)
 
 
 def _configuration(row: TrainingRow) -> tuple[object, ...]:
@@ -258,7 +297,7 @@ def _configuration(row: TrainingRow) -> tuple[object, ...]:
 
 
 def _fit_scaling(rows: Sequence[_Together]) -> Floats:
-    """Logarithms of the share of waiting, of how much hides, and of the fixed time."""
+    """Logarithms of the share of waiting, of how much hides, of the fixed time, and of that of a byte."""
 
     def misses(at: Floats) -> Floats:
         return np.array([math.log(_scaled_s(at, row) / row.step_s) for row in rows])
@@ -267,6 +306,7 @@ def _fit_scaling(rows: Sequence[_Together]) -> Floats:
 
 
 def _scaled_s(at: Floats, row: _Together) -> float:
-    waiting, sharpness, sync_s = np.exp(at)
+    waiting, sharpness, sync_s, copy_s_per_byte = np.exp(at)
     slower_s = row.alone_s * (1 + waiting * math.log2(row.world))
-    return overlapped(slower_s, row.reduce_s, 1 + sharpness) + float(sync_s)
+    besides_s = float(sync_s + copy_s_per_byte * row.reduced_bytes)
+    return overlapped(slower_s, row.reduce_s, 1 + sharpness) + besides_s

@@ -209,6 +209,11 @@ class Device(Part):
     sync_s: Annotated[float, Field(ge=0)] = Field(
         0.0, description="time of each step on several devices besides, until all have begun and ended it"
     )
+    copy_s_per_byte: Annotated[float, Field(ge=0)] = Field(
+        0.0,
+        description="time of each byte of gradients besides the all-reduce: they are copied into the buckets"
+        " that it adds up, divided, and copied back",
+    )
     together: Quality | None = Field(
         None, description="errors of steps on several devices, one network left out at a time"
     )
@@ -285,7 +290,8 @@ def training_step(
                 )
             all_reduce_s = link.all_reduce_s(gradient_bytes(model))
         together_s = alone_s * (1 + device.waiting * math.log2(world / nodes))
-        whole_s = overlapped(together_s, all_reduce_s, device.overlap) + device.sync_s
+        copied_s = device.copy_s_per_byte * gradient_bytes(model)
+        whole_s = overlapped(together_s, all_reduce_s, device.overlap) + device.sync_s + copied_s
     if device.samples_per_s is not None:
         loading_s = batch * world / nodes / device.samples_per_s
         whole_s = overlapped(whole_s, loading_s, 8.0)
