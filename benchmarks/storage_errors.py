@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.feeding import DEMAND, Result, fed, processes_per_host
+from sim.feeding import DEMAND, Result, alone_s, fed, processes_per_host
 
 
 def pairs(path: Path) -> dict[str, list[tuple[Result, Result]]]:
@@ -40,10 +40,11 @@ def main() -> None:
         ratio = DEMAND[workload, "h100"] / DEMAND[workload, "a100"]
         fixed, ours = [], []
         for place, (shown, other) in enumerate(known):
-            others = [each for at, pair in enumerate(known) if at != place for each in pair]
-            limit = processes_per_host([shown, *others])
+            others = [pair for at, pair in enumerate(known) if at != place]
+            limit = processes_per_host([shown, *(each for pair in others for each in pair)])
             fixed.append(shown.accelerators * ratio / other.accelerators - 1)
-            ours.append(fed(shown, other.accelerator, limit) / other.accelerators - 1)
+            told = fed(shown, other.accelerator, limit, alone_s(others))
+            ours.append(told / other.accelerators - 1)
         ours_told, fixed_told = (
             f"{np.median(np.abs(errors)):.1%} (mean {np.mean(np.abs(errors)):.1%})"
             for errors in (ours, fixed)
