@@ -11,12 +11,76 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
-Placement: TypeAlias = tuple[tuple[int, int], ...]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WholeNodes(Sequence[tuple[int, int]]):
+    """Whole nodes that a wide gang holds: the same as a pair (node, GPUs) for each, kept as a set of nodes.
+
+    A gang of thousands of nodes that loses one and starts again is thus as cheap as one of a few.
+    """
+
+    first_node: int
+    """Fleet-wide index of the pool's first node."""
+    gpus_per_node: int
+    bits: int
+    """The set of its nodes, by index in the pool."""
+    spans: tuple[tuple[int, int], ...]
+    """The same as [first, end) of nodes in a row, in order."""
+
+    @classmethod
+    def of(cls, pool: Pool, bits: int) -> WholeNodes:
+        """Whole nodes of a pool."""
+        return cls(pool.first_node, pool.gpus_per_node, bits, spans_of(bits))
+
+    def __len__(self) -> int:
+        """How many nodes."""
+        return self.bits.bit_count()
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """The pairs, in order of nodes."""
+        first, gpus = self.first_node, self.gpus_per_node
+        return ((first + node, gpus) for start, end in self.spans for node in range(start, end))
+
+    @overload
+    def __getitem__(self, at: int) -> tuple[int, int]: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[tuple[int, int]]: ...
+    def __getitem__(self, at: int | slice) -> tuple[int, int] | Sequence[tuple[int, int]]:
+        """Pairs by place."""
+        if at == 0:
+            return self.first_node + self.spans[0][0], self.gpus_per_node
+        return tuple(self)[at]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the same GPUs of the same nodes are meant."""
+        if isinstance(other, WholeNodes):
+            mine = (self.first_node, self.gpus_per_node, self.bits)
+            return mine == (other.first_node, other.gpus_per_node, other.bits)
+        return tuple(self) == other
+
+    def __hash__(self) -> int:
+        """As of the pairs."""
+        return hash(tuple(self))
+
+    def touches(self, nodes: set[int]) -> bool:
+        """Whether any of these nodes of the fleet is among its own."""
+        return any(node >= self.first_node and self.bits >> (node - self.first_node) & 1 for node in nodes)
+
+
+Placement: TypeAlias = tuple[tuple[int, int], ...] | WholeNodes
 """GPUs of one gang: (node index in the fleet, GPUs held there), one pair per node."""
+
+
+def touches(placement: Placement, nodes: set[int]) -> bool:
+    """Whether a placement is on any of these nodes."""
+    if isinstance(placement, WholeNodes):
+        return placement.touches(nodes)
+    return not nodes.isdisjoint(node for node, _ in placement)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +124,32 @@ def lowest_bit(bits: int) -> int:
     return (bits & -bits).bit_length() - 1
 
 
-def lowest_bits(bits: int, count: int) -> list[int]:
-    """Indices of the lowest so many set bits, in order; for many of them at once.
+def lowest_bits(bits: int, count: int) -> int:
+    """The lowest so many set bits; for many of them at once. There must be as many.
 
-    >>> lowest_bits(0b1011010, 3)
-    [1, 3, 4]
+    >>> bin(lowest_bits(0b1011010, 3))
+    '0b11010'
     """
+    if bits.bit_count() == count:
+        return bits
+    last = int(np.flatnonzero(_marks(bits))[count - 1])
+    return bits & ((1 << (last + 1)) - 1)
+
+
+def spans_of(bits: int) -> tuple[tuple[int, int], ...]:
+    """Set bits in a row as [first, end), in order.
+
+    >>> spans_of(0b1011010)
+    ((1, 2), (3, 5), (6, 7))
+    """
+    edges: list[int] = np.flatnonzero(np.diff(_marks(bits), prepend=np.int8(0), append=np.int8(0))).tolist()
+    return tuple(zip(edges[::2], edges[1::2], strict=True))
+
+
+def _marks(bits: int) -> NDArray[np.int8]:
+    """0 or 1 for each index."""
     octets = np.frombuffer(bits.to_bytes((bits.bit_length() + 7) // 8, "little"), dtype=np.uint8)
-    found: list[int] = np.flatnonzero(np.unpackbits(octets, bitorder="little"))[:count].tolist()
-    return found
-
-
-def as_bits(places: Sequence[int]) -> int:
-    """The set of these indices.
-
-    >>> as_bits([1, 3, 4]) == 0b11010
-    True
-    """
-    marks = np.zeros(max(places, default=-1) + 1, dtype=np.uint8)
-    marks[list(places)] = 1
-    return int.from_bytes(np.packbits(marks, bitorder="little").tobytes(), "little")
+    return np.unpackbits(octets, bitorder="little").view(np.int8)
 
 
 def iterate_bits(bits: int) -> Iterator[int]:
@@ -191,6 +261,10 @@ class Pool:
 
     def take(self, placement: Placement, gang: Gang) -> None:
         """Hold the GPUs of a placement; it is our bug if they are not free."""
+        if isinstance(placement, WholeNodes):
+            self._move(placement, self.gpus_per_node, 0)
+            self._charge_host(placement, gang, -1)
+            return
         buckets, free, first = self.buckets, self.free, self.first_node
         levels = self.levels
         for fleet_node, gpus in placement:
@@ -213,6 +287,10 @@ class Pool:
 
     def give(self, placement: Placement, gang: Gang) -> None:
         """Free the GPUs of a placement that was taken."""
+        if isinstance(placement, WholeNodes):
+            self._move(placement, 0, self.gpus_per_node)
+            self._charge_host(placement, gang, +1)
+            return
         buckets, free, first = self.buckets, self.free, self.first_node
         levels = self.levels
         for fleet_node, gpus in placement:
@@ -232,6 +310,20 @@ class Pool:
         self.levels = levels
         if self.host is not None:
             self._charge_host(placement, gang, +1)
+
+    def _move(self, placement: WholeNodes, before: int, after: int) -> None:
+        """Whole nodes had so many free GPUs and have so many now."""
+        buckets, bits, free = self.buckets, placement.bits, self.free
+        if buckets[before] & bits != bits:
+            raise AssertionError(f"nodes of {self.name} had other than {before} free GPUs")
+        buckets[before] ^= bits
+        buckets[after] |= bits
+        self.levels |= 1 << after
+        if not buckets[before]:
+            self.levels ^= 1 << before
+        for start, end in placement.spans:
+            free[start:end] = [after] * (end - start)
+        self.free_gpus += (after - before) * len(placement)
 
     def set_free(self, free: list[int]) -> None:
         """Declare how many GPUs are free on each node: for trying out a future on a pool made for it."""

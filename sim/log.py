@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, TypeAlias
 
-Placement: TypeAlias = tuple[tuple[int, int], ...]
-"""GPUs of one gang: (node index, GPUs held on that node), one pair per node."""
+from sim.cluster import Placement
 
 
 class Outcome(IntEnum):

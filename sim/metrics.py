@@ -165,10 +165,14 @@ class Stays:
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """Columns of the GPUs of one stay on one node."""
+    """Columns of the GPUs of one stay on one node, or on several in a row that it holds whole."""
 
     node: Integers
+    """The first node."""
+    nodes: Integers
+    """How many nodes."""
     gpus: Integers
+    """GPUs on each of them."""
     start_s: Floats
     end_s: Floats
 
@@ -391,11 +395,14 @@ def _level(steps: Steps, levels: Integers, window: Window) -> float:
 def stranded(pieces: Pieces, node_gpus: Integers, window: Window) -> float:
     """Free GPU-seconds in the window that lay on nodes of which a part, and not the whole, was held.
 
-    It is our bug if a node ever holds more GPUs than it has.
+    It is our bug if a node ever holds more GPUs than it has. Several nodes in a row are held whole, so that
+    nothing of them is stranded.
     """
-    where = np.concatenate([pieces.node, pieces.node])
-    when = np.concatenate([pieces.start_s, pieces.end_s])
-    change = np.concatenate([pieces.gpus, -pieces.gpus])
+    alone = pieces.nodes == 1
+    node, gpus = pieces.node[alone], pieces.gpus[alone]
+    where = np.concatenate([node, node])
+    when = np.concatenate([pieces.start_s[alone], pieces.end_s[alone]])
+    change = np.concatenate([gpus, -gpus])
     order = np.lexsort((change, when, where))
     where, when, held = where[order], when[order], np.cumsum(change[order])
     size = node_gpus[where]

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from sim.cluster import touches
 from sim.errors import PlanError
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ class Outages:
         hit = []
         for job in sorted(self.world.running(), key=_by_index):
             site = job.site
-            if site is None or wanted.isdisjoint(node for node, _ in site[2]):
+            if site is None or not touches(site[2], wanted):
                 continue
             desk = self.homes[site[2][0][0]][0]
             if job not in desk.partition.struck:
@@ -236,7 +237,7 @@ class Outages:
         """A job that had hung has given up its GPUs: those of nodes that are away are out of service too."""
         for node, away in self.away.items():
             home, pool = self.homes[node]
-            if home is desk:
+            if home is desk and pool.free[node - pool.first_node]:
                 away.gpus += desk.partition.take_out(pool, node)
 
     def _return_at(self, time_s: float, node: int) -> None:

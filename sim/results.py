@@ -237,7 +237,7 @@ def _cost_of_jobs(
     prices = {pool.name: pool.price_per_gpu_hour or 0.0 for pool in scenario.fleet.pools}
     price = nodes["pool"].replace_strict(prices, return_dtype=pl.Float64).to_numpy()
     pieces = found.pieces
-    held_s = window.overlap_s(pieces.start_s, pieces.end_s) * pieces.gpus * price[pieces.node]
+    held_s = window.overlap_s(pieces.start_s, pieces.end_s) * pieces.gpus * pieces.nodes * price[pieces.node]
     weight = np.bincount(found.stay_job[found.piece_stay], held_s, len(found.submitted))
     if not weight.sum():
         return None
@@ -266,7 +266,14 @@ def _drawn(
     lasted_s = stays.end_s - stays.start_s
     worked_s = stays.work_s + stays.lost_s
     working = np.divide(worked_s, lasted_s, out=np.ones_like(lasted_s), where=lasted_s > 0)
-    load = power.Load(pieces.node, pieces.gpus, pieces.start_s, pieces.end_s, working[found.piece_stay])
+    at, further = tables.node_by_node(pieces.nodes)
+    load = power.Load(
+        pieces.node[at] + further,
+        pieces.gpus[at],
+        pieces.start_s[at],
+        pieces.end_s[at],
+        working[found.piece_stay[at]],
+    )
     return power.drawn(
         load,
         [power.draw(spec, pool) for pool in scenario.fleet.pools],

@@ -17,6 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sim import metrics
+from sim.cluster import Placement, WholeNodes
 from sim.log import CAUSES, RUN_COLUMNS, WAIT_COLUMNS, Log, Outcome
 from sim.metrics import Integers, Jobs, Pieces, Stays, Steps
 from sim.statistics import Floats
@@ -95,7 +96,7 @@ def facts(arrivals: pl.DataFrame, log: Log) -> Facts:
     return found
 
 
-def _runs(log: Log) -> tuple[Integers, Integers, NDArray[np.float64], list[Sequence[tuple[int, int]]]]:
+def _runs(log: Log) -> tuple[Integers, Integers, NDArray[np.float64], list[Placement]]:
     """Job, outcome, numbers and placement of stays, by job, then by time."""
     job, outcome = (_column(log.runs, RUN_COLUMNS, name, np.int64) for name in ("job", "outcome"))
     names = ("start_s", "end_s", "work_s", "lost_s", "restart_s", "checkpoint_s", "stalled_s")
@@ -131,12 +132,36 @@ def _status(jobs: int, stay_job: Integers, outcome: Integers, reasons: Mapping[i
     return status
 
 
-def _pieces(stays: Stays, placements: list[Sequence[tuple[int, int]]]) -> tuple[Pieces, Integers]:
+def _pieces(stays: Stays, placements: list[Placement]) -> tuple[Pieces, Integers]:
     """GPUs by stay and node, and the stay of each."""
-    sizes = np.fromiter(map(len, placements), dtype=np.int64, count=len(placements))
-    flat = np.array([pair for placement in placements for pair in placement], dtype=np.int64).reshape(-1, 2)
+    sizes = np.fromiter(map(_spans, placements), dtype=np.int64, count=len(placements))
+    rows = [row for placement in placements for row in _rows(placement)]
+    flat = np.array(rows, dtype=np.int64).reshape(-1, 3)
     stay = np.repeat(np.arange(sizes.size), sizes)
-    return Pieces(flat[:, 0], flat[:, 1], stays.start_s[stay], stays.end_s[stay]), stay
+    return Pieces(flat[:, 0], flat[:, 1], flat[:, 2], stays.start_s[stay], stays.end_s[stay]), stay
+
+
+def _spans(placement: Placement) -> int:
+    return len(placement.spans) if isinstance(placement, WholeNodes) else len(placement)
+
+
+def _rows(placement: Placement) -> Iterator[tuple[int, int, int]]:
+    """First node, number of nodes and GPUs on each, of every span of a placement."""
+    if isinstance(placement, WholeNodes):
+        first, gpus = placement.first_node, placement.gpus_per_node
+        return ((first + start, end - start, gpus) for start, end in placement.spans)
+    return ((node, 1, gpus) for node, gpus in placement)
+
+
+def node_by_node(nodes: Integers) -> tuple[Integers, Integers]:
+    """For pieces of so many nodes: the piece of each node, and how far on from its first node it is.
+
+    >>> [each.tolist() for each in node_by_node(np.array([1, 3]))]
+    [[0, 1, 1, 1], [0, 0, 1, 2]]
+    """
+    piece = np.repeat(np.arange(nodes.size), nodes)
+    begins = np.cumsum(nodes) - nodes
+    return piece, np.arange(piece.size) - begins[piece]
 
 
 def _jobs(
@@ -182,7 +207,7 @@ def check(found: Facts) -> None:
     life_s = np.where(np.isnan(jobs.end_s), found.end_s, jobs.end_s) - jobs.submit_s
     lived = found.submitted & (jobs.status != metrics.REJECTED)
     _equal("lives of jobs", present_s, np.where(lived, life_s, present_s), slacks_s)
-    held = np.bincount(found.piece_stay, found.pieces.gpus, stays.gpus.size)
+    held = np.bincount(found.piece_stay, found.pieces.gpus * found.pieces.nodes, stays.gpus.size)
     _equal("GPUs of a gang", held, stays.gpus, 0.0)
 
 
@@ -244,6 +269,7 @@ def build(
                 "job_id": ids.gather(found.stay_job[found.piece_stay]),
                 "run": visit[found.piece_stay],
                 "node": nodes["node"].gather(found.pieces.node),
+                "nodes": found.pieces.nodes,
                 "gpus": found.pieces.gpus,
             }
         ),
@@ -395,7 +421,8 @@ def _last_nodes(found: Facts, names: pl.Series, count: int) -> pl.Series:
     last_stay[found.stay_job] = np.arange(found.stay_job.size)
     job = found.stay_job[found.piece_stay]
     of_last = last_stay[job] == found.piece_stay
-    job, node = job[of_last], found.pieces.node[of_last]
+    piece, further = node_by_node(found.pieces.nodes[of_last])
+    job, node = job[of_last][piece], found.pieces.node[of_last][piece] + further
     wide = np.bincount(job, minlength=count)[job] > 1
     listed = (
         pl.DataFrame({"job": job[wide], "node": names.gather(node[wide])})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from sim.cluster import Gang, Placement, Pool, as_bits, lowest_bit, lowest_bits
+from sim.cluster import Gang, Placement, Pool, WholeNodes, lowest_bit, lowest_bits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,9 +71,10 @@ def fill(
             return None
         if count >= MANY and width == pool.gpus_per_node:
             # whole nodes are all alike: whoever chooses takes those with the lowest index
-            nodes = lowest_bits(allowed, count)
-            held += [(pool.first_node + node, width) for node in nodes]
-            used |= as_bits(nodes)
+            used = lowest_bits(allowed, count)
+            if len(gang.parts) == 1:
+                return WholeNodes.of(pool, used)
+            held += WholeNodes.of(pool, used)
             continue
         for _ in range(count):
             node = choose(pool, width, allowed)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import polars as pl
 
 from sim.reports.facts import Facts
+from sim.tables import node_by_node
 
 if TYPE_CHECKING:
     from sim.results import Results
@@ -62,7 +63,7 @@ def render(
 
 
 def _slices(facts: Facts) -> pl.DataFrame:
-    """One row per run and node, by start: who held how many GPUs there, when."""
+    """One row per run and node, or nodes in a row, by start: who held how many GPUs there, when."""
     tables = facts.tables
     places = tables["nodes"].select("node").with_row_index("node_place")
     return (
@@ -82,7 +83,8 @@ def _window(facts: Facts, slices: pl.DataFrame, start_s: float, end_s: float, mo
     """The span wanted, ended early where the events in it become too many."""
     wanted = slices.filter((pl.col("start_s") < end_s) & (pl.col("end_s") >= start_s))
     times = facts.timeline.filter(pl.col("time_s").is_between(start_s, end_s, closed="left"))["time_s"]
-    ends = [float(column[most]) for column in (wanted["start_s"], times) if len(column) > most]
+    too_late = wanted.filter(pl.col("nodes").cum_sum() > most)["start_s"]
+    ends = [float(column[at]) for column, at in ((too_late, 0), (times, most)) if len(column) > at]
     return Window(start_s, min([end_s, *ends]), cut=bool(ends))
 
 
@@ -92,7 +94,7 @@ def _metadata(facts: Facts, window: Window, slices: pl.DataFrame) -> dict[str, A
         "seed": facts.scenario.seed,
         "from_s": window.start_s,
         "to_s": window.end_s,
-        "slices_of_the_whole_run": len(slices),
+        "slices_of_the_whole_run": int(slices["nodes"].sum()),
     }
     return (
         said | {"cut": f"ends at {window.end_s} s of {facts.end_s} s to keep the file small"}
@@ -122,7 +124,9 @@ def _events(facts: Facts, slices: pl.DataFrame, window: Window) -> Iterator[dict
         }
     yield from _counters(facts, window)
     shown = slices.filter((pl.col("start_s") < window.end_s) & (pl.col("end_s") >= window.start_s))
-    yield from _run_slices(shown, len(nodes))
+    at, further = node_by_node(shown["nodes"].to_numpy())
+    each = shown[at].with_columns(pl.col("node_place") + pl.Series(further))
+    yield from _run_slices(each, len(nodes))
 
 
 def _named(kind: str, process: int, thread: int, name: str) -> dict[str, Any]:

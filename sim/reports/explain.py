@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _TOP = 5
 _SHOWN_INTERVALS = 12
+_NAMED = 4
+"""Nodes of a stay that are named."""
 _NEAREST = 3
 _WORTH_A_WORD = 0.01
 """Share of a time below which what took it is not told."""
@@ -69,6 +71,9 @@ class Run:
     end_s: float
     outcome: str
     nodes: tuple[str, ...]
+    """Some of its nodes, the first ones."""
+    node_count: int
+    """How many it has."""
     lost_s: float
     restart_s: float
 
@@ -255,7 +260,7 @@ def _held(facts: Facts, nodes: pl.DataFrame) -> pl.DataFrame:
         facts.tables["placements"]
         .join(nodes.select("node"), on="node", how="semi")
         .group_by("job_id", "run", maintain_order=True)
-        .agg(pl.col("gpus").sum())
+        .agg((pl.col("gpus") * pl.col("nodes")).sum())
         .join(
             facts.tables["runs"].select("job_id", "run", "start_s", "end_s"),
             on=["job_id", "run"],
@@ -341,8 +346,10 @@ def _runs(facts: Facts, job_id: str) -> tuple[Run, ...]:
         facts.tables["placements"]
         .filter(pl.col("job_id") == job_id)
         .group_by("run", maintain_order=True)
-        .agg(pl.col("node"))
+        .agg(pl.col("node").head(_NAMED), pl.col("nodes").head(_NAMED), pl.col("nodes").sum().alias("count"))
     )
+    names = facts.tables["nodes"]["node"]
+    place = {name: at for at, name in enumerate(names)}
     runs = (
         facts.tables["runs"].filter(pl.col("job_id") == job_id).join(nodes, on="run", how="left").sort("run")
     )
@@ -351,7 +358,12 @@ def _runs(facts: Facts, job_id: str) -> tuple[Run, ...]:
             row["start_s"],
             row["end_s"],
             str(row["outcome"]),
-            tuple(row["node"] or ()),
+            tuple(
+                names[place[first] + further]
+                for first, nodes in zip(row["node"] or (), row["nodes"] or (), strict=True)
+                for further in range(min(nodes, _NAMED))
+            )[:_NAMED],
+            row["count"] or 0,
             row["lost_s"],
             row["restart_s"],
         )
@@ -478,11 +490,13 @@ def _runs_table(job: Explanation) -> Any:  # noqa: ANN401 - a rich table
             run.outcome.replace("_", " "),
             _exact(run.lost_s),
             _exact(run.restart_s),
-            _node_list(run.nodes),
+            _node_list(run),
         )
         for run in job.runs[:_SHOWN_INTERVALS]
     ]
-    return grid("On the GPUs", ("from", "to", "ended", "lost", "restart", "nodes"), rows, texts=0)
+    more = len(job.runs) - _SHOWN_INTERVALS
+    title = f"On the GPUs (first {_SHOWN_INTERVALS} of {len(job.runs)} stays)" if more > 0 else "On the GPUs"
+    return grid(title, ("from", "to", "ended", "lost", "restart", "nodes"), rows, texts=0)
 
 
 def _spans_table(spans: Sequence[Span]) -> Any:  # noqa: ANN401 - a rich table
@@ -537,6 +551,7 @@ _DOING = {
 }  # fmt: skip
 
 
-def _node_list(nodes: tuple[str, ...], most: int = 4) -> str:
-    shown = " ".join(nodes[:most])
-    return f"{shown} and {len(nodes) - most} more" if len(nodes) > most else shown
+def _node_list(run: Run) -> str:
+    shown = " ".join(run.nodes)
+    more = run.node_count - len(run.nodes)
+    return f"{shown} and {more} more" if more else shown

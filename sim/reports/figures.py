@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 
-from sim import words
+from sim import tables, words
 from sim.log import CAUSES
 from sim.reports import steps, svg
 from sim.reports.facts import CAUSE_MEANINGS, CAUSE_NAMES, Facts
@@ -379,37 +379,80 @@ def _cause_row(name: str, jobs: pl.DataFrame, shown: Sequence[str], class_: str)
 def heat_map(facts: Facts) -> Markup:
     """Share of the GPUs allocated, for each node or rack and each span of time."""
     names, row_of_node, gpus = heat_rows(facts.tables["nodes"])
-    held = (
-        facts.tables["placements"]
-        .join(
-            facts.tables["runs"].select("job_id", "run", "start_s", "end_s"),
-            on=["job_id", "run"],
-            maintain_order="left",
-        )
-        .join(row_of_node, on="node", maintain_order="left")
+    what = "node" if len(names) == facts.nodes else "group of nodes"
+    return _use_over_time(
+        facts,
+        names,
+        row_of_node,
+        gpus,
+        f"Which nodes were used: {words.count(facts.nodes, 'node')}",
+        f"One row per {what}; the stronger the colour, the larger the share of its GPUs allocated.",
+    )
+
+
+def pools_over_time(facts: Facts) -> Markup:
+    """Share of the GPUs of each pool allocated over time, where there are several pools."""
+    nodes = facts.tables["nodes"]
+    pools = nodes.group_by("pool", maintain_order=True).agg(pl.col("gpus").sum()).with_row_index("row")
+    if len(pools) < 2:
+        return Markup("")
+    row_of_node = nodes.join(
+        pools.select("pool", pl.col("row").cast(pl.Int64)), on="pool", maintain_order="left"
+    )
+    return _use_over_time(
+        facts,
+        [str(name) for name in pools["pool"]],
+        row_of_node.select("node", "row"),
+        pools["gpus"].to_numpy().astype(np.float64),
+        f"How full each pool was: {words.count(len(pools), 'pool')}",
+        "One row per pool; the stronger the colour, the larger the share of its GPUs allocated.",
+    )
+
+
+def _use_over_time(
+    facts: Facts, names: list[str], row_of_node: pl.DataFrame, gpus: steps.Floats, title: str, caption: str
+) -> Markup:
+    stays = facts.tables["runs"].select("job_id", "run", "start_s", "end_s")
+    held = by_row(facts.tables["placements"], row_of_node).join(
+        stays, on=["job_id", "run"], maintain_order="left"
     )
     if held.is_empty() or facts.start_s >= facts.end_s:
         return Markup("")
     cells = steps.held_by_row(held, len(names), facts.start_s, facts.end_s, _HEAT_COLUMNS) / gpus[:, None]
-    single = len(names) == facts.nodes
-    what = "node" if single else "group of nodes"
-    caption = f"One row per {what}; the stronger the colour, the larger the share of its GPUs allocated."
     time = svg.time_axis(facts.start_s, facts.end_s)
     height = max(60, len(names) * (14 if len(names) <= 24 else 8 if len(names) <= 48 else 6))
     drawing = svg.plot(
         svg.stretched(*_heat_paths(cells), width=_HEAT_COLUMNS, height=len(names)),
         _heat_titles(names, cells),
         svg.time_marks(time),
-        title="share of GPUs allocated by node over time",
+        title="share of GPUs allocated over time",
         height=height,
     )
     scale = [element("i", class_=f"swatch h{level}") for level in range(_HEAT_LEVELS + 1)]
     key = element("p", "idle ", *scale, " all GPUs allocated", class_="scale")
     return captioned(
-        f"Which nodes were used: {words.count(facts.nodes, 'node')}",
+        title,
         caption,
         key,
         element("div", _heat_labels(names), drawing, class_="heat"),
+    )
+
+
+def by_row(placements: pl.DataFrame, row_of_node: pl.DataFrame) -> pl.DataFrame:
+    """GPUs of each stay in each row: nodes in a row of the fleet that a stay holds may lie in several."""
+    places = placements.join(row_of_node.with_row_index("place"), on="node", maintain_order="left")
+    row_of_place = row_of_node["row"].to_numpy()
+    ends = np.append(np.flatnonzero(np.diff(row_of_place)) + 1, len(row_of_place))
+    starts = np.append(0, ends[:-1])
+    first = places["place"].to_numpy().astype(np.int64)
+    last = first + places["nodes"].to_numpy()
+    from_stretch = np.searchsorted(ends, first, side="right")
+    stretches = np.searchsorted(ends, last, side="left") - from_stretch + 1
+    at, further = tables.node_by_node(stretches)
+    stretch = from_stretch[at] + further
+    nodes = np.minimum(last[at], ends[stretch]) - np.maximum(first[at], starts[stretch])
+    return places[at].select(
+        "job_id", "run", pl.Series("row", row_of_place[starts[stretch]]), pl.col("gpus") * pl.Series(nodes)
     )
 
 

@@ -86,6 +86,7 @@ def _body(facts: Facts) -> Markup:
             figures.over_time(facts),
             element("div", figures.wait_by_size(facts), figures.wait_curve(facts), class_="pair"),
             figures.causes(facts),
+            figures.pools_over_time(facts),
             figures.heat_map(facts),
             figures.tenants(facts),
             figures.links(facts),

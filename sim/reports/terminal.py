@@ -61,7 +61,7 @@ def _fleet(facts: Facts) -> Table:
             .alias("held_s")
         )
         .group_by("pool")
-        .agg((pl.col("held_s") * pl.col("gpus")).sum().alias("gpu_s"))
+        .agg((pl.col("held_s") * pl.col("gpus") * pl.col("nodes")).sum().alias("gpu_s"))
     )
     held = dict(used.select("pool", "gpu_s").iter_rows())
     span_s = facts.end_s - facts.start_s

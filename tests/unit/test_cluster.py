@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sim.cluster import Gang, Pool, iterate_bits, lowest_bit, parts_of
+from sim.cluster import Gang, Pool, WholeNodes, iterate_bits, lowest_bit, parts_of, touches
 from sim.placement.nodes import emptiest, tightest
 
 
@@ -35,6 +35,41 @@ def test_racks_and_domains_cover_the_pool_and_the_last_may_be_smaller() -> None:
     assert pool.racks == (0b00011, 0b01100, 0b10000)
     assert pool.domains == (0b00111, 0b11000)
     assert pool.gpus == 40
+
+
+def test_whole_nodes_are_their_pairs() -> None:
+    pool = Pool("pool", "", 70, 4, first_node=100)
+    some = WholeNodes.of(pool, 1 << 64 | 0b0110)
+    pairs = ((101, 4), (102, 4), (164, 4))
+    assert some == pairs
+    assert (tuple(some), len(some), hash(some)) == (pairs, 3, hash(pairs))
+    assert (some[0], some[-1], some[1:]) == (pairs[0], pairs[-1], pairs[1:])
+    assert some == WholeNodes.of(pool, 1 << 64 | 0b0110) != WholeNodes.of(pool, 0b0110)
+    assert touches(some, {164, 7})
+    assert touches(pairs, {164, 7})
+    assert not touches(some, {99, 100, 163})
+    assert not touches(pairs, {99, 100, 163})
+
+
+def test_whole_nodes_are_taken_and_given_as_their_pairs_are() -> None:
+    pools = [Pool("pool", "", 70, 4, first_node=100, cpus_per_node=8.0) for _ in range(2)]
+    gang = Gang(160, ((4, 40),), cpus_per_gpu=2.0)
+    some = WholeNodes.of(pools[0], ((1 << 40) - 1) << 7)
+    for pool, placement in zip(pools, (some, tuple(some)), strict=True):
+        pool.track_host()
+        pool.take(placement, gang)
+        assert pool.free_gpus == 120
+    assert (pools[0].free, pools[0].buckets) == (pools[1].free, pools[1].buckets)
+    assert (pools[0].levels, pools[0].host) == (pools[1].levels, pools[1].host)
+    with pytest.raises(AssertionError, match="other than 4 free GPUs"):
+        pools[0].take(some, gang)
+    for pool, placement in zip(pools, (some, tuple(some)), strict=True):
+        pool.give(placement, gang)
+    fresh = Pool("pool", "", 70, 4, first_node=100)
+    assert pools[0].free == pools[1].free == fresh.free
+    assert (pools[0].buckets, pools[0].levels) == (fresh.buckets, fresh.levels)
+    with pytest.raises(AssertionError, match="other than 0 free GPUs"):
+        pools[0].give(some, gang)
 
 
 def test_taking_what_is_not_free_or_giving_what_nobody_held_is_our_bug() -> None:

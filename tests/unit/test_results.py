@@ -68,8 +68,8 @@ def test_runs_are_numbered_in_order_of_time() -> None:
 def test_placements_name_the_nodes_of_each_run() -> None:
     placements = eventful().tables["placements"]
     assert placements.filter(pl.col("job_id") == "wide").rows() == [
-        ("wide", 0, "n0", 4),
-        ("wide", 0, "n1", 4),
+        ("wide", 0, "n0", 1, 4),
+        ("wide", 0, "n1", 1, 4),
     ]
 
 
