@@ -9,12 +9,16 @@ on ten nodes or ten thousand.
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+COUNTS = "I"
+"""How numbers of free GPUs are kept."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,13 +33,21 @@ class WholeNodes(Sequence[tuple[int, int]]):
     gpus_per_node: int
     bits: int
     """The set of its nodes, by index in the pool."""
-    spans: tuple[tuple[int, int], ...]
-    """The same as [first, end) of nodes in a row, in order."""
 
     @classmethod
     def of(cls, pool: Pool, bits: int) -> WholeNodes:
         """Whole nodes of a pool."""
-        return cls(pool.first_node, pool.gpus_per_node, bits, spans_of(bits))
+        return cls(pool.first_node, pool.gpus_per_node, bits)
+
+    @property
+    def nodes(self) -> NDArray[np.int64]:
+        """Its nodes, by index in the fleet."""
+        return self.first_node + np.flatnonzero(_marks(self.bits))
+
+    @property
+    def spans(self) -> NDArray[np.int64]:
+        """Nodes in a row as rows of [first, end), by index in the fleet."""
+        return self.first_node + spans_of(self.bits)
 
     def __len__(self) -> int:
         """How many nodes."""
@@ -43,8 +55,7 @@ class WholeNodes(Sequence[tuple[int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """The pairs, in order of nodes."""
-        first, gpus = self.first_node, self.gpus_per_node
-        return ((first + node, gpus) for start, end in self.spans for node in range(start, end))
+        return ((node, self.gpus_per_node) for node in self.nodes.tolist())
 
     @overload
     def __getitem__(self, at: int) -> tuple[int, int]: ...
@@ -53,7 +64,7 @@ class WholeNodes(Sequence[tuple[int, int]]):
     def __getitem__(self, at: int | slice) -> tuple[int, int] | Sequence[tuple[int, int]]:
         """Pairs by place."""
         if at == 0:
-            return self.first_node + self.spans[0][0], self.gpus_per_node
+            return self.first_node + lowest_bit(self.bits), self.gpus_per_node
         return tuple(self)[at]
 
     def __eq__(self, other: object) -> bool:
@@ -136,20 +147,22 @@ def lowest_bits(bits: int, count: int) -> int:
     return bits & ((1 << (last + 1)) - 1)
 
 
-def spans_of(bits: int) -> tuple[tuple[int, int], ...]:
-    """Set bits in a row as [first, end), in order.
+def spans_of(bits: int) -> NDArray[np.int64]:
+    """Set bits in a row as rows of [first, end), in order.
 
-    >>> spans_of(0b1011010)
-    ((1, 2), (3, 5), (6, 7))
+    >>> spans_of(0b1011010).tolist()
+    [[1, 2], [3, 5], [6, 7]]
     """
-    edges: list[int] = np.flatnonzero(np.diff(_marks(bits), prepend=np.int8(0), append=np.int8(0))).tolist()
-    return tuple(zip(edges[::2], edges[1::2], strict=True))
+    marks = np.zeros(bits.bit_length() + 2, dtype=np.bool_)
+    marks[1:-1] = _marks(bits)
+    return np.flatnonzero(marks[1:] != marks[:-1]).reshape(-1, 2)
 
 
-def _marks(bits: int) -> NDArray[np.int8]:
-    """0 or 1 for each index."""
-    octets = np.frombuffer(bits.to_bytes((bits.bit_length() + 7) // 8, "little"), dtype=np.uint8)
-    return np.unpackbits(octets, bitorder="little").view(np.int8)
+def _marks(bits: int) -> NDArray[np.bool_]:
+    """Whether each index is in the set, up to the last one."""
+    count = bits.bit_length()
+    octets = np.frombuffer(bits.to_bytes((count + 7) // 8, "little"), dtype=np.uint8)
+    return np.unpackbits(octets, count=count, bitorder="little").view(np.bool_)
 
 
 def iterate_bits(bits: int) -> Iterator[int]:
@@ -185,7 +198,7 @@ class Pool:
     nodes_per_domain: int = 1
     cpus_per_node: float = math.inf
     memory_bytes_per_node: float = math.inf
-    free: list[int] = field(init=False)
+    free: array[int] = field(init=False)
     """Free GPUs of each node, by index in the pool."""
     buckets: list[int] = field(init=False)
     """`buckets[k]`: set of the nodes with exactly k free GPUs."""
@@ -198,9 +211,11 @@ class Pool:
     """Set of nodes of each scale-up domain."""
     host: Host | None = field(init=False, default=None)
     _bit: list[int] = field(init=False)
+    _counts: NDArray[np.uint32] = field(init=False)
+    """The same memory as `free`, for many nodes at once."""
 
     def __post_init__(self) -> None:
-        self.free = [self.gpus_per_node] * self.nodes
+        self._lay(array(COUNTS, [self.gpus_per_node]) * self.nodes)
         self.buckets = [0] * self.gpus_per_node + [(1 << self.nodes) - 1]
         self.levels = 1 << self.gpus_per_node
         self.free_gpus = self.nodes * self.gpus_per_node
@@ -313,7 +328,7 @@ class Pool:
 
     def _move(self, placement: WholeNodes, before: int, after: int) -> None:
         """Whole nodes had so many free GPUs and have so many now."""
-        buckets, bits, free = self.buckets, placement.bits, self.free
+        buckets, bits = self.buckets, placement.bits
         if buckets[before] & bits != bits:
             raise AssertionError(f"nodes of {self.name} had other than {before} free GPUs")
         buckets[before] ^= bits
@@ -321,18 +336,22 @@ class Pool:
         self.levels |= 1 << after
         if not buckets[before]:
             self.levels ^= 1 << before
-        for start, end in placement.spans:
-            free[start:end] = [after] * (end - start)
+        marks = _marks(bits)
+        self._counts[: marks.size][marks] = after
         self.free_gpus += (after - before) * len(placement)
 
-    def set_free(self, free: list[int]) -> None:
+    def set_free(self, free: Sequence[int]) -> None:
         """Declare how many GPUs are free on each node: for trying out a future on a pool made for it."""
-        self.free = free
+        self._lay(array(COUNTS, free))
         self.buckets = [0] * (self.gpus_per_node + 1)
         for node, gpus in enumerate(free):
             self.buckets[gpus] |= self._bit[node]
         self.levels = sum(1 << gpus for gpus, nodes in enumerate(self.buckets) if nodes)
         self.free_gpus = sum(free)
+
+    def _lay(self, free: array[int]) -> None:
+        self.free = free
+        self._counts = np.frombuffer(free, dtype=np.uint32)
 
     def track_host(self) -> None:
         """Count cores and memory too; asked for when a job states what it needs of them."""

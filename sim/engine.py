@@ -218,9 +218,11 @@ class Simulation:
 
     def running(self) -> Iterator[Job]:
         """Jobs that hold GPUs, in no particular order."""
-        yield from self.clock.running()
-        if self.courses is not None:
-            yield from (job for job in self.courses.running if job.serial == VOID)
+        desks = dict.fromkeys(venue.desk for venue in self.venues)
+        seated = [desk.partition.seated for desk in desks]
+        if None in seated:
+            return self.clock.running()
+        return (job for jobs in seated if jobs is not None for job in jobs)
 
     def pause(self, job: Job, now_s: float) -> None:
         """A running job goes on no more, though it holds its GPUs."""

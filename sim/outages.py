@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sim.cluster import touches
+from sim.cluster import iterate_bits, touches
 from sim.errors import PlanError
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ class Outages:
     is_noticed: int
     """The engine's alarm for a failure under a job that is noticed."""
     away: dict[int, _Away] = field(default_factory=dict)
+    away_bits: dict[int, int] = field(default_factory=dict)
+    """The same nodes as a set, by the first node of their pool."""
     failed: dict[int, int] = field(default_factory=dict)
     """Failures of each node so far."""
     standing_by: dict[int, list[int]] = field(default_factory=dict)
@@ -232,13 +234,14 @@ class Outages:
     def _take_out(self, node: int, component: str, jobs_hit: int, now_s: float) -> None:
         desk, pool = self.homes[node]
         self.away[node] = _Away(now_s, component, jobs_hit, desk.partition.take_out(pool, node))
+        self.away_bits[pool.first_node] = self.away_bits.get(pool.first_node, 0) ^ 1 << node - pool.first_node
 
     def freed(self, desk: Desk) -> None:
         """A job that had hung has given up its GPUs: those of nodes that are away are out of service too."""
-        for node, away in self.away.items():
-            home, pool = self.homes[node]
-            if home is desk and pool.free[node - pool.first_node]:
-                away.gpus += desk.partition.take_out(pool, node)
+        for pool in desk.partition.pools:
+            first = pool.first_node
+            for place in iterate_bits(self.away_bits.get(first, 0) & ~pool.buckets[0]):
+                self.away[first + place].gpus += desk.partition.take_out(pool, first + place)
 
     def _return_at(self, time_s: float, node: int) -> None:
         """A node will be back at a time."""
@@ -247,6 +250,7 @@ class Outages:
             self.returning -= 1
             away = self.away.pop(node)
             desk, pool = self.homes[node]
+            self.away_bits[pool.first_node] ^= 1 << node - pool.first_node
             self.world.log.outages.append((node, away.since_s, now_s, away.component, away.jobs_hit))
             if self.lent.get(pool.first_node) and away.gpus == pool.gpus_per_node:
                 self.lent[pool.first_node] -= 1

@@ -156,6 +156,8 @@ class Partition:
     """Runs of jobs that share network and stores, where there are any."""
     plain = True
     """Whether nothing fails and no job has checkpoints of its own."""
+    seated: dict[Job, None] | None = None
+    """Jobs that hold GPUs; kept where not `plain`."""
     _crooked = 0
     """Waiting shapes that are not straight."""
     _looks = (0, 0, 0)
@@ -328,6 +330,8 @@ class Partition:
         job.started_s = now_s
         job.expected_end_s = now_s + job.restart_s + job.remaining_s
         job.site = site
+        if self.seated is not None:
+            self.seated[job] = None
         rank = self.rank
         if rank is None and not self.apart:
             site[0].take(site[2], site[1])
@@ -356,6 +360,8 @@ class Partition:
             raise AssertionError(f"{job} holds nothing")
         pool, gang, placement = site
         job.site = None
+        if self.seated is not None:
+            del self.seated[job]
         if job.rank and (self.plain or job not in self.struck):
             self._unrank(job, pool, placement)
         pool.give(placement, gang)
@@ -557,6 +563,8 @@ class Partition:
         site, job.started_s, job.attained_gpu_s, job.work_left_s, job.remaining_s = was[:5]
         job.restart_s, job.queued_s, job.displaced_s, job.earlier, rank = was[5:]
         job.site = site
+        if self.seated is not None:
+            self.seated[job] = None
         self._seat(job, site, rank)
 
     @property

@@ -158,6 +158,7 @@ class _Desks:
         if self.scenario.is_physical:
             for each in self.desks.values():
                 each.partition.swaps = each.partition.plain = False  # a swap knows no checkpoints
+                each.partition.seated = {}
 
     def _accounts_in(self, cluster: str | None, pools: Mapping[str | None, object]) -> list[Account]:
         tenants = self.scenario.tenants

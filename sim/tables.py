@@ -134,23 +134,21 @@ def _status(jobs: int, stay_job: Integers, outcome: Integers, reasons: Mapping[i
 
 def _pieces(stays: Stays, placements: list[Placement]) -> tuple[Pieces, Integers]:
     """GPUs by stay and node, and the stay of each."""
-    sizes = np.fromiter(map(_spans, placements), dtype=np.int64, count=len(placements))
-    rows = [row for placement in placements for row in _rows(placement)]
-    flat = np.array(rows, dtype=np.int64).reshape(-1, 3)
+    wide = {at: each for at, each in enumerate(placements) if isinstance(each, WholeNodes)}
+    spans = {at: each.spans for at, each in wide.items()}
+    lengths = (len(spans.get(at, each)) for at, each in enumerate(placements))
+    sizes = np.fromiter(lengths, dtype=np.int64, count=len(placements))
+    pairs = [pair for each in placements if not isinstance(each, WholeNodes) for pair in each]
     stay = np.repeat(np.arange(sizes.size), sizes)
-    return Pieces(flat[:, 0], flat[:, 1], flat[:, 2], stays.start_s[stay], stays.end_s[stay]), stay
-
-
-def _spans(placement: Placement) -> int:
-    return len(placement.spans) if isinstance(placement, WholeNodes) else len(placement)
-
-
-def _rows(placement: Placement) -> Iterator[tuple[int, int, int]]:
-    """First node, number of nodes and GPUs on each, of every span of a placement."""
-    if isinstance(placement, WholeNodes):
-        first, gpus = placement.first_node, placement.gpus_per_node
-        return ((first + start, end - start, gpus) for start, end in placement.spans)
-    return ((node, 1, gpus) for node, gpus in placement)
+    node, gpus = (np.empty(stay.size, dtype=np.int64) for _ in range(2))
+    nodes = np.ones(stay.size, dtype=np.int64)
+    alone = ~np.isin(stay, list(wide))
+    node[alone], gpus[alone] = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    if wide:
+        first, end = np.concatenate(list(spans.values())).T
+        node[~alone], nodes[~alone] = first, end - first
+        gpus[~alone] = np.repeat([each.gpus_per_node for each in wide.values()], sizes[list(wide)])
+    return Pieces(node, nodes, gpus, stays.start_s[stay], stays.end_s[stay]), stay
 
 
 def node_by_node(nodes: Integers) -> tuple[Integers, Integers]:

@@ -16,6 +16,8 @@ from sim.failures.spec import Component, Failures
 from sim.streams import stream
 
 NEEDED = ("time_s", "node")
+AT_ONCE = 64
+"""Repairs that are drawn at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,8 @@ class _Source:
         self._victims = stream(seed, "failures", component.name, "victims")
         self._repairs = stream(seed, "failures", component.name, "repairs")
         self._rate = float(self._weights.sum()) / component.mean_time_between
+        self._drawn_s: list[float] = []
+        """Lengths of the next repairs, the next one last."""
 
     @property
     def _at_random(self) -> bool:
@@ -141,7 +145,9 @@ class _Source:
 
     def repair_s(self) -> float:
         """How long a technician works on it."""
-        return float(self.component.repair.sample(self._repairs, 1)[0])
+        if not self._drawn_s:
+            self._drawn_s = self.component.repair.sample(self._repairs, AT_ONCE)[::-1].tolist()
+        return self._drawn_s.pop()
 
 
 def _weights(spec: Failures, nodes: int, seed: int) -> list[float]:

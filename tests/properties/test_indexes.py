@@ -61,7 +61,7 @@ class PoolBesideAList(RuleBasedStateMachine):
     @invariant()
     def the_index_equals_a_recount(self) -> None:
         pool = self.pool
-        assert pool.free == self.free
+        assert list(pool.free) == self.free
         assert min(self.free) >= 0
         assert pool.free_gpus == sum(self.free)
         for gpus in range(5):
