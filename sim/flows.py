@@ -30,6 +30,8 @@ SAME: Final = 1e-9
 """Two rates within this of one another, relatively, are the same."""
 EXACT: Final = 1e-12
 """What rounding may leave of a sum of which nothing should be left."""
+OLDEST: Final = 64
+"""Changes of what is used of a resource after which it is added up anew."""
 LEAST_LEFT: Final = 1e-9
 """An activity with less than this share of its amount left has ended."""
 
@@ -61,8 +63,8 @@ class _Bundle:
     """Activities with the same usages, weight and cap: each goes at ``rate``."""
 
     __slots__ = (
-        "at_s", "cap", "drawn", "members", "own", "queue", "rate", "served", "shared", "total", "usages",
-        "version", "weight",
+        "at_s", "cap", "drawn", "members", "own", "queue", "rate", "served", "shared", "tightest", "total",
+        "usages", "version", "weight",
     )  # fmt: skip
 
     def __init__(self, usages: Usages, weight: float, cap: float, now_s: float) -> None:
@@ -79,6 +81,8 @@ class _Bundle:
         """Units that all its members together were served up to then."""
         self.own: dict[int, float] = {}
         """Usages of resources that nobody else uses: all they do is to limit its rate."""
+        self.tightest: tuple[float, int] | None = None
+        """The rate of all members together that these allow, and which of them does; None if not known."""
         self.shared: dict[int, float] = {}
         """Usages of the others."""
         self.at_s = now_s
@@ -118,6 +122,8 @@ class Fluid:
         """How fast the fastest user of a used-up resource goes, for its weight; infinite where some is
         left. Only resources that are used up couple their users."""
         self._used: list[float] = []
+        self._age: list[int] = []
+        """How often that was changed since it was last added up."""
         self._moved: list[float] = []
         self._since_s: list[float] = []
         self._base: list[float] = []
@@ -149,6 +155,7 @@ class Fluid:
         self._users.append({})
         self._level.append(math.inf)
         self._used.append(0.0)
+        self._age.append(0)
         self._moved.append(0.0)
         self._since_s.append(self._now_s)
         self._base.append(0.0)
@@ -208,7 +215,9 @@ class Fluid:
             self.capacities[resource] = capacity
             users = self._users[resource]
             if len(users) == 1:
-                self._changed.update(dict.fromkeys(users))
+                for bundle in users:
+                    bundle.tightest = None
+                    self._changed[bundle] = None
             else:
                 self._touched[resource] = None
 
@@ -240,10 +249,7 @@ class Fluid:
                 return resource
         if not bundle.own:
             return None
-        capacities = self.capacities
-        most, resource = min(
-            (capacities[resource] / usage, resource) for resource, usage in bundle.own.items()
-        )
+        most, resource = bundle.tightest or self._tightest(bundle)
         return resource if bundle.drawn >= most * (1 - SAME) else None
 
     def used(self, resource: int) -> float:
@@ -330,6 +336,14 @@ class Fluid:
                 found[resource] = found.get(resource, 0.0) + usage
         return tuple(sorted(found.items()))
 
+    def _tightest(self, bundle: _Bundle) -> tuple[float, int]:
+        """Which of the resources of its own allows a bundle the least rate, and how much in all."""
+        capacities = self.capacities
+        bundle.tightest = found = min(
+            (capacities[resource] / usage, resource) for resource, usage in bundle.own.items()
+        )
+        return found
+
     def _leave(self, activity: Activity, now_s: float) -> None:
         bundle = activity.bundle
         if bundle is None:
@@ -362,6 +376,7 @@ class Fluid:
         users = self._users[resource]
         if not users:
             bundle.own[resource] = usage
+            bundle.tightest = None
             self._base[resource] = 0.0
         else:
             bundle.shared[resource] = usage
@@ -369,6 +384,8 @@ class Fluid:
                 ((other, theirs),) = users.items()
                 other.serve(self._now_s)
                 del other.own[resource]
+                if other.tightest is not None and other.tightest[1] == resource:
+                    other.tightest = None
                 other.shared[resource] = theirs
                 self._moved[resource] += theirs * (other.total - self._base[resource])
                 self._since_s[resource] = self._now_s
@@ -392,6 +409,7 @@ class Fluid:
         other.serve(now_s)
         del other.shared[resource]
         other.own[resource] = theirs
+        other.tightest = None
         self._base[resource] = other.total
         self._changed[other] = None
 
@@ -460,24 +478,48 @@ class Fluid:
                 bundle.rate = rate
                 bundle.drawn = rate * bundle.members
                 self._foresee(bundle)
-        for resource in filling.room:
-            self._recount(resource)
+        self._note_use(filling)
         if self.on_solved is not None:
             for bundle in filling.rates:
                 self.on_solved(bundle.activities())
 
-    def _recount(self, resource: int) -> None:
-        """What is used of a resource from now on, and how fast the fastest of its users goes."""
-        now_s = self._now_s
-        before = self._used[resource]
-        if before and now_s > self._since_s[resource]:
-            self._moved[resource] += before * (now_s - self._since_s[resource])
-        self._since_s[resource] = now_s
+    def _note_use(self, filling: _Filling) -> None:
+        """What is used of each resource concerned from now on, and how fast the fastest of its users goes.
+
+        What is used follows from what was and what changed, and is now and then added up anew, so that
+        rounding does not add up.
+        """
+        now_s, since_s, moved = self._now_s, self._since_s, self._moved
+        used_of, levels, ages, capacities, full = (
+            self._used, self._level, self._age, self.capacities, filling.full
+        )  # fmt: skip
+        for resource, left in filling.room.items():
+            before = used_of[resource]
+            if before:
+                moved[resource] += before * (now_s - since_s[resource])
+            since_s[resource] = now_s
+            capacity = capacities[resource]
+            ages[resource] = age = ages[resource] + 1
+            if age > OLDEST:
+                self._add_up(resource)
+                continue
+            used_of[resource] = used = capacity - left
+            if used < capacity * (1 - SAME):
+                levels[resource] = math.inf
+            elif resource in full:
+                levels[resource] = full[resource]
+            else:
+                self._add_up(resource)
+
+    def _add_up(self, resource: int) -> None:
+        """What is used of a resource, and how fast the fastest goes, from all of its users."""
         used = level = 0.0
         for bundle, usage in self._users[resource].items():
             used += usage * bundle.drawn
             of_bundle = bundle.rate / bundle.weight
-            level = max(level, of_bundle)
+            if of_bundle > level:
+                level = of_bundle
+        self._age[resource] = 0
         self._used[resource] = used
         self._level[resource] = level if used >= self.capacities[resource] * (1 - SAME) else math.inf
 
@@ -492,7 +534,7 @@ class _Filling:
     those that it slowed join, as they may go faster. Either way they join at or above the level reached.
     """
 
-    __slots__ = ("capped", "fluid", "heap", "mine", "rates", "room", "shares", "weight")
+    __slots__ = ("capped", "fluid", "full", "heap", "mine", "rates", "room", "shares", "weight")
 
     def __init__(self, fluid: Fluid) -> None:
         self.fluid = fluid
@@ -504,6 +546,8 @@ class _Filling:
         """Of those on it that are not settled."""
         self.mine: dict[int, list[_Bundle]] = {}
         """Those concerned on each resource."""
+        self.full: dict[int, float] = {}
+        """Resources that were used up, and at which level."""
         self.shares: dict[int, float] = {}
         """Share at which each resource stands in the heap; its share now is not less."""
         self.capped: list[tuple[_Bundle, float]] = []
@@ -543,10 +587,9 @@ class _Filling:
                 heappush(self.heap, (share, SHARE, resource))
         cap = bundle.cap
         if bundle.own:
-            capacities, members = self.fluid.capacities, bundle.members
-            for resource, usage in bundle.own.items():
-                most = capacities[resource] / (usage * members)
-                cap = min(cap, most)
+            most, _ = bundle.tightest or self.fluid._tightest(bundle)  # noqa: SLF001
+            if most < cap * bundle.members:
+                cap = most / bundle.members
         if cap < math.inf:
             heappush(self.heap, (cap / bundle.weight, CAP, len(self.capped)))
             self.capped.append((bundle, cap))
@@ -589,6 +632,7 @@ class _Filling:
             if rates[bundle] < 0.0:
                 self._settle(bundle, share * bundle.weight)
         self.weight[resource] = 0.0
+        self.full[resource] = share
 
     def _settle(self, bundle: _Bundle, rate: float) -> None:
         rate = min(rate, bundle.cap)
