@@ -321,7 +321,7 @@ class Courses:
                 weight = 1.0  # who shares power is slowed alike, on links too
         if course.job.index == self.diary_of:
             fluid = self.fabric.fluid
-            self.path = {fluid.names[way]: need / fluid.capacities[way] for way, need in usages.items()}
+            self.path = {fluid.names[way]: need / fluid.capacity(way) for way, need in usages.items()}
         course.activity = self.fabric.fluid.add(
             course.chunk_s, usages, now_s, weight=weight, cap=cap, what=course
         )
@@ -551,7 +551,7 @@ class Courses:
             carried = [row[place] for row in meter.carried]
             if not carried or carried[-1] <= 0:
                 continue
-            most = fluid.capacities[resource]
+            most = fluid.capacity(resource)
             for before, after, was, then in zip(times_s, times_s[1:], carried, carried[1:], strict=False):
                 found.append((after, fluid.names[resource], (then - was) / ((after - before) * most)))
         return found
@@ -560,7 +560,7 @@ class Courses:
         """Every resource: its name, units a second, units carried until now, GPU-seconds lost on it."""
         fluid, waited = self.fabric.fluid, self.waited_gpu_s
         told = [
-            (name, fluid.capacities[place], fluid.moved(place, end_s), waited.get(name, 0.0))
+            (name, fluid.capacity(place), fluid.moved(place, end_s), waited.get(name, 0.0))
             for place, name in enumerate(fluid.names)
         ]
         return [*told, *((limit, 0.0, 0.0, waited[limit]) for limit in (LIMIT, POWER_CAP) if limit in waited)]

@@ -34,8 +34,9 @@ OLDEST: Final = 64
 """Changes of what is used of a resource after which it is added up anew."""
 LEAST_LEFT: Final = 1e-9
 """An activity with less than this share of its amount left has ended."""
-
-
+NOTED: Final = 0.75
+"""Share of the way to its end at which a bundle is looked at again: until then its rate may change often
+without a new note of its end."""
 VOID: Final = -1
 UNSETTLED: Final = -1.0
 CAP, SHARE, WAS_FULL = 0, 1, 2
@@ -59,12 +60,67 @@ class Activity:
         """What each of its bundle must have been served when this one ends."""
 
 
+class _Resource:
+    """What activities share, with what a filling knows of it while it lasts."""
+
+    __slots__ = (
+        "age", "base", "capacity", "full", "level", "moved", "number", "room", "share", "since_s", "stamp",
+        "used", "users", "weight",
+    )  # fmt: skip
+
+    def __init__(self, number: int, capacity: float, now_s: float) -> None:
+        self.number = number
+        self.capacity = capacity
+        self.users: dict[_Bundle, float] = {}
+        """Bundles on it, and their usage of it."""
+        self.level = math.inf
+        """How fast its fastest user goes, for its weight; infinite where some of it is left. Only resources
+        that are used up couple their users."""
+        self.used = 0.0
+        self.age = 0
+        """How often that was changed since it was last added up."""
+        self.moved = 0.0
+        self.since_s = now_s
+        self.base = 0.0
+        """Where it has one user: what that had been served in all when it became the only one."""
+        self.stamp = 0
+        """The number of the filling that the rest belongs to."""
+        self.room = 0.0
+        """Units that its other users, and those settled, leave."""
+        self.weight = 0.0
+        """Of those concerned on it that are not settled."""
+        self.share = math.inf
+        """At which it stands in the heap; its share now is not less."""
+        self.full = -1.0
+        """The level at which it was used up; negative while it was not."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether none of it is left."""
+        return self.used >= self.capacity * (1 - SAME)
+
+    def account(self, now_s: float) -> None:
+        """What was used of it was used until now."""
+        if self.used:
+            self.moved += self.used * (now_s - self.since_s)
+        self.since_s = now_s
+
+    def add_up(self) -> None:
+        """What is used of it, and how fast the fastest goes, from all of its users."""
+        used = level = 0.0
+        for bundle, usage in self.users.items():
+            used += usage * bundle.drawn
+            level = max(level, bundle.rate / bundle.weight)
+        self.age, self.used = 0, used
+        self.level = level if self.is_full else math.inf
+
+
 class _Bundle:
     """Activities with the same usages, weight and cap: each goes at ``rate``."""
 
     __slots__ = (
-        "at_s", "cap", "drawn", "members", "own", "queue", "rate", "served", "shared", "tightest", "total",
-        "usages", "version", "weight",
+        "at_s", "cap", "drawn", "end_s", "found", "members", "noted_s", "own", "queue", "rate", "served",
+        "shared", "stamp", "tightest", "total", "usages", "version", "weight",
     )  # fmt: skip
 
     def __init__(self, usages: Usages, weight: float, cap: float, now_s: float) -> None:
@@ -79,17 +135,25 @@ class _Bundle:
         """Units that each member was served since the bundle began, up to ``at_s``."""
         self.total = 0.0
         """Units that all its members together were served up to then."""
-        self.own: dict[int, float] = {}
+        self.own: dict[_Resource, float] = {}
         """Usages of resources that nobody else uses: all they do is to limit its rate."""
         self.tightest: tuple[float, int] | None = None
         """The rate of all members together that these allow, and which of them does; None if not known."""
-        self.shared: dict[int, float] = {}
+        self.shared: dict[_Resource, float] = {}
         """Usages of the others."""
         self.at_s = now_s
+        self.end_s = math.inf
+        """When its next member ends at the rate it has."""
+        self.noted_s = math.inf
+        """When it is to be looked at again: not after that."""
         self.version = 0
-        """Which foresight of its next end counts; older ones are void."""
+        """Which note of that counts; older ones are void."""
         self.queue: list[tuple[float, int, int, Activity]] = []
         """Members by what they must have been served, some of which may be gone."""
+        self.stamp = 0
+        """The number of the filling that last concerned it."""
+        self.found = UNSETTLED
+        """Its rate by that; negative while it is not settled."""
 
     def activities(self) -> Iterator[Activity]:
         """Its members that end at some time."""
@@ -103,6 +167,16 @@ class _Bundle:
                 self.total += self.drawn * (now_s - self.at_s)
             self.at_s = now_s
 
+    def served_by(self, now_s: float) -> float:
+        """Units that all its members together will have been served by then."""
+        return self.total + self.drawn * (now_s - self.at_s)
+
+    def find_tightest(self) -> tuple[float, int]:
+        """Which of the resources of its own allows it the least rate, and how much in all."""
+        limits = ((resource.capacity / usage, resource.number) for resource, usage in self.own.items())
+        self.tightest = found = min(limits)
+        return found
+
     @property
     def level(self) -> float:
         """Rate for its weight: what fairness compares."""
@@ -114,29 +188,17 @@ class Fluid:
 
     def __init__(self) -> None:
         self.names: list[str] = []
-        self.capacities: list[float] = []
-        """Units a second of each resource."""
-        self._users: list[dict[_Bundle, float]] = []
-        """Bundles on each resource, and their usage of it."""
-        self._level: list[float] = []
-        """How fast the fastest user of a used-up resource goes, for its weight; infinite where some is
-        left. Only resources that are used up couple their users."""
-        self._used: list[float] = []
-        self._age: list[int] = []
-        """How often that was changed since it was last added up."""
-        self._moved: list[float] = []
-        self._since_s: list[float] = []
-        self._base: list[float] = []
-        """Of a resource with one user: what that had been served in all when it became the only one."""
+        self.resources: list[_Resource] = []
         self._bundles: dict[tuple[Usages, float, float], _Bundle] = {}
         self._changed: dict[_Bundle, None] = {}
         """Bundles whose members or cap changed since rates were last solved."""
-        self._touched: dict[int, None] = {}
+        self._touched: dict[_Resource, None] = {}
         """Resources whose capacity changed, or which lost a user, since then."""
         self._ends: list[tuple[float, int, _Bundle]] = []
-        """When the next member of a bundle is foreseen to end, with the version of the bundle then."""
+        """When a bundle is to be looked at, as its next member may end then, with its version."""
         self._sequence = count()
         self._versions = count(1)
+        self._fillings = 0
         self._now_s = 0.0
         self.on_change: Callable[[Iterator[Activity], float, float], None] | None = None
         """Told, before rates change, which activities went at which rate until now."""
@@ -151,15 +213,12 @@ class Fluid:
         """A new resource of so many units a second; returns its number. PlanError below zero or endless."""
         _check_capacity(name, capacity)
         self.names.append(name)
-        self.capacities.append(capacity)
-        self._users.append({})
-        self._level.append(math.inf)
-        self._used.append(0.0)
-        self._age.append(0)
-        self._moved.append(0.0)
-        self._since_s.append(self._now_s)
-        self._base.append(0.0)
+        self.resources.append(_Resource(len(self.resources), capacity, self._now_s))
         return len(self.names) - 1
+
+    def capacity(self, resource: int) -> float:
+        """Units a second of a resource."""
+        return self.resources[resource].capacity
 
     def add(
         self,
@@ -189,8 +248,9 @@ class Fluid:
         bundle = self._bundles.get(key)
         if bundle is None:
             bundle = self._bundles[key] = _Bundle(*key, now_s)
+            resources = self.resources
             for resource, usage in key[0]:
-                self._join(resource, bundle, usage)
+                self._join(resources[resource], bundle, usage)
         bundle.serve(now_s)
         activity = Activity(amount, priority, next(self._sequence), what)
         activity.bundle = bundle
@@ -211,15 +271,15 @@ class Fluid:
         """A resource gets faster, slower, or fails (0)."""
         _check_capacity(self.names[resource], capacity)
         self._go_on(now_s)
-        if capacity != self.capacities[resource]:
-            self.capacities[resource] = capacity
-            users = self._users[resource]
-            if len(users) == 1:
-                for bundle in users:
+        what = self.resources[resource]
+        if capacity != what.capacity:
+            what.capacity = capacity
+            if len(what.users) == 1:
+                for bundle in what.users:
                     bundle.tightest = None
                     self._changed[bundle] = None
             else:
-                self._touched[resource] = None
+                self._touched[what] = None
 
     # ---- how fast it goes
 
@@ -242,34 +302,34 @@ class Fluid:
         bundle = activity.bundle
         if bundle is None:
             return None
-        levels = self._level
-        if bundle.shared:
-            level, resource = min((levels[resource], resource) for resource in bundle.shared)
-            if level < math.inf:
-                return resource
+        lowest: _Resource | None = None
+        for resource in bundle.shared:
+            if lowest is None or (resource.level, resource.number) < (lowest.level, lowest.number):
+                lowest = resource
+        if lowest is not None and lowest.level < math.inf:
+            return lowest.number
         if not bundle.own:
             return None
-        most, resource = bundle.tightest or self._tightest(bundle)
-        return resource if bundle.drawn >= most * (1 - SAME) else None
+        most, number = bundle.tightest or bundle.find_tightest()
+        return number if bundle.drawn >= most * (1 - SAME) else None
 
     def used(self, resource: int) -> float:
         """Units a second of a resource that are in use from now on."""
         self._solve()
-        users = self._users[resource]
-        if len(users) != 1:
-            return self._used[resource]
-        ((bundle, usage),) = users.items()
+        what = self.resources[resource]
+        if len(what.users) != 1:
+            return what.used
+        ((bundle, usage),) = what.users.items()
         return usage * bundle.drawn
 
     def moved(self, resource: int, now_s: float) -> float:
         """Units that a resource has carried until now: the integral of its use, exact between events."""
         self._solve()
-        users = self._users[resource]
-        if len(users) != 1:
-            return self._moved[resource] + self._used[resource] * (now_s - self._since_s[resource])
-        ((bundle, usage),) = users.items()
-        total = bundle.total + bundle.drawn * (now_s - bundle.at_s)
-        return self._moved[resource] + usage * (total - self._base[resource])
+        what = self.resources[resource]
+        if len(what.users) != 1:
+            return what.moved + what.used * (now_s - what.since_s)
+        ((bundle, usage),) = what.users.items()
+        return what.moved + usage * (bundle.served_by(now_s) - what.base)
 
     def next_end_s(self) -> float:
         """When the next activity ends if nothing else happens; infinite when none ever does."""
@@ -278,8 +338,12 @@ class Fluid:
         while ends:
             at_s, version, bundle = ends[0]
             if bundle.version == version:
-                return at_s
-            heappop(ends)
+                if bundle.end_s <= at_s:
+                    return at_s
+                heappop(ends)
+                self._note(bundle, bundle.end_s)
+            else:
+                heappop(ends)
         return math.inf
 
     def end_due(self, now_s: float) -> list[Activity]:
@@ -287,6 +351,7 @@ class Fluid:
         due: list[Activity] = []
         while (foreseen_s := self.next_end_s()) <= now_s and foreseen_s < math.inf:
             at_s, _, bundle = heappop(self._ends)
+            bundle.noted_s = math.inf
             bundle.serve(max(at_s, bundle.at_s))
             self._take_ended(bundle, due, at_s)
         due.sort(key=_by_priority)
@@ -299,22 +364,15 @@ class Fluid:
         weight, faster.
         """
         self._solve()
-        for resource, users in enumerate(self._users):
-            total = sum(bundle.members * usage * bundle.rate for bundle, usage in users.items())
-            if total > self.capacities[resource] * (1 + 1e-7) + 1e-12:
-                raise AssertionError(f"{self.names[resource]} is used beyond its capacity: {total:g}")
+        for resource in self.resources:
+            total = sum(bundle.members * usage * bundle.rate for bundle, usage in resource.users.items())
+            if total > resource.capacity * (1 + 1e-7) + 1e-12:
+                raise AssertionError(f"{self.names[resource.number]} is used beyond its capacity: {total:g}")
         for bundle in self._bundles.values():
             if bundle.rate >= bundle.cap * (1 - 1e-7):
                 continue
-            if not any(self._binds(resource, bundle) for resource, _ in bundle.usages):
+            if not any(_binds(self.resources[resource], bundle) for resource, _ in bundle.usages):
                 raise AssertionError(f"nothing limits {bundle.usages} to {bundle.rate:g}")
-
-    def _binds(self, resource: int, bundle: _Bundle) -> bool:
-        users = self._users[resource]
-        total = sum(other.members * usage * other.rate for other, usage in users.items())
-        fastest = max(other.level for other in users)
-        full = total >= self.capacities[resource] * (1 - 1e-7)
-        return full and bundle.level >= fastest * (1 - 1e-7)
 
     # ---- inside
 
@@ -336,14 +394,6 @@ class Fluid:
                 found[resource] = found.get(resource, 0.0) + usage
         return tuple(sorted(found.items()))
 
-    def _tightest(self, bundle: _Bundle) -> tuple[float, int]:
-        """Which of the resources of its own allows a bundle the least rate, and how much in all."""
-        capacities = self.capacities
-        bundle.tightest = found = min(
-            (capacities[resource] / usage, resource) for resource, usage in bundle.own.items()
-        )
-        return found
-
     def _leave(self, activity: Activity, now_s: float) -> None:
         bundle = activity.bundle
         if bundle is None:
@@ -363,54 +413,51 @@ class Fluid:
         self._changed.pop(bundle, None)
         del self._bundles[bundle.usages, bundle.weight, bundle.cap]
         for resource, usage in bundle.own.items():
-            self._users[resource].clear()
-            self._moved[resource] += usage * (bundle.total - self._base[resource])
-            self._since_s[resource] = self._now_s
-            self._used[resource] = 0.0
-            self._level[resource] = math.inf
+            resource.users.clear()
+            resource.moved += usage * (bundle.total - resource.base)
+            resource.since_s = self._now_s
+            resource.used = 0.0
+            resource.level = math.inf
         for resource, usage in bundle.shared.items():
             self._leave_resource(resource, bundle, usage)
 
-    def _join(self, resource: int, bundle: _Bundle, usage: float) -> None:
+    def _join(self, resource: _Resource, bundle: _Bundle, usage: float) -> None:
         """A bundle uses a resource from now on; if it was another's own, it is so no more."""
-        users = self._users[resource]
+        users = resource.users
         if not users:
             bundle.own[resource] = usage
             bundle.tightest = None
-            self._base[resource] = 0.0
+            resource.base = 0.0
         else:
             bundle.shared[resource] = usage
             if len(users) == 1:
                 ((other, theirs),) = users.items()
                 other.serve(self._now_s)
                 del other.own[resource]
-                if other.tightest is not None and other.tightest[1] == resource:
-                    other.tightest = None
+                other.tightest = None
                 other.shared[resource] = theirs
-                self._moved[resource] += theirs * (other.total - self._base[resource])
-                self._since_s[resource] = self._now_s
-                self._used[resource] = theirs * other.drawn
-                full = self._used[resource] >= self.capacities[resource] * (1 - SAME)
-                self._level[resource] = other.level if full else math.inf
+                resource.moved += theirs * (other.total - resource.base)
+                resource.since_s = self._now_s
+                resource.used = theirs * other.drawn
+                resource.level = other.level if resource.is_full else math.inf
         users[bundle] = usage
 
-    def _leave_resource(self, resource: int, bundle: _Bundle, usage: float) -> None:
+    def _leave_resource(self, resource: _Resource, bundle: _Bundle, usage: float) -> None:
         """A bundle uses a resource no more that others use; rates that follow are solved later."""
-        now_s, users = self._now_s, self._users[resource]
-        self._moved[resource] += self._used[resource] * (now_s - self._since_s[resource])
-        self._since_s[resource] = now_s
-        self._used[resource] -= usage * bundle.drawn
+        resource.account(self._now_s)
+        resource.used -= usage * bundle.drawn
+        users = resource.users
         del users[bundle]
         if len(users) > 1:
             self._touched[resource] = None
             return
         self._touched.pop(resource, None)
         ((other, theirs),) = users.items()
-        other.serve(now_s)
+        other.serve(self._now_s)
         del other.shared[resource]
         other.own[resource] = theirs
         other.tightest = None
-        self._base[resource] = other.total
+        resource.base = other.total
         self._changed[other] = None
 
     def _take_ended(self, bundle: _Bundle, due: list[Activity], now_s: float) -> None:
@@ -437,17 +484,33 @@ class Fluid:
             self._drop(bundle)
 
     def _foresee(self, bundle: _Bundle) -> None:
-        """Note when the next member of a bundle ends at the rate it has now."""
-        bundle.version = next(self._versions)
+        """When the next member of a bundle ends at the rate it has now.
+
+        Rates change often and ends seldom come. So the heap holds for each bundle one time that is not after
+        its end, on the way to it, and a new one only where the end has come before that.
+        """
         queue = bundle.queue
         while queue and queue[0][3].bundle is not bundle:
             heappop(queue)
         if queue and bundle.rate > 0:
-            left = max(queue[0][0] - bundle.served, 0.0)
-            heappush(self._ends, (bundle.at_s + left / bundle.rate, bundle.version, bundle))
-            if len(self._ends) > 64 + 4 * len(self._bundles):
-                self._ends = [entry for entry in self._ends if entry[1] == entry[2].version]
-                heapify(self._ends)
+            left_s = max(queue[0][0] - bundle.served, 0.0) / bundle.rate
+            bundle.end_s = bundle.at_s + left_s
+            if bundle.end_s < bundle.noted_s:
+                self._note(bundle, bundle.at_s + NOTED * left_s)
+        else:
+            bundle.end_s = math.inf
+
+    def _note(self, bundle: _Bundle, time_s: float) -> None:
+        """Look at a bundle again at a time; older notes of it are void."""
+        bundle.noted_s = time_s
+        if time_s == math.inf:
+            bundle.version = VOID
+            return
+        bundle.version = next(self._versions)
+        heappush(self._ends, (time_s, bundle.version, bundle))
+        if len(self._ends) > 64 + 4 * len(self._bundles):
+            self._ends = [entry for entry in self._ends if entry[1] == entry[2].version]
+            heapify(self._ends)
 
     def _solve(self) -> None:
         """Rates of all that the last changes concern."""
@@ -455,11 +518,12 @@ class Fluid:
             return
         changed, touched = self._changed, self._touched
         self._changed, self._touched = {}, {}
-        filling = _Filling(self)
+        self._fillings += 1
+        filling = _Filling(self.resources, self._fillings)
         for resource in touched:
             filling.touch(resource)
-            if self._used[resource] > self.capacities[resource] * (1 + SAME):
-                for bundle in self._users[resource]:
+            if resource.used > resource.capacity * (1 + SAME):
+                for bundle in resource.users:
                     filling.join(bundle)
         for bundle in changed:
             filling.join(bundle)
@@ -469,8 +533,9 @@ class Fluid:
     def _assign(self, filling: _Filling, changed: dict[_Bundle, None]) -> None:
         """Bundles go at their new rates from now on."""
         now_s = self._now_s
-        self.solved += len(filling.rates)
-        for bundle, rate in filling.rates.items():
+        self.solved += len(filling.bundles)
+        for bundle in filling.bundles:
+            rate = bundle.found
             if rate != bundle.rate or bundle in changed:
                 if self.on_change is not None:
                     self.on_change(bundle.activities(), bundle.rate, now_s)
@@ -478,50 +543,33 @@ class Fluid:
                 bundle.rate = rate
                 bundle.drawn = rate * bundle.members
                 self._foresee(bundle)
-        self._note_use(filling)
+        for resource in filling.touched:
+            self._note_use(resource)
         if self.on_solved is not None:
-            for bundle in filling.rates:
+            for bundle in filling.bundles:
                 self.on_solved(bundle.activities())
 
-    def _note_use(self, filling: _Filling) -> None:
-        """What is used of each resource concerned from now on, and how fast the fastest of its users goes.
+    def _note_use(self, resource: _Resource) -> None:
+        """What is used of a resource from now on, and how fast the fastest of its users goes.
 
         What is used follows from what was and what changed, and is now and then added up anew, so that
         rounding does not add up.
         """
-        now_s, since_s, moved = self._now_s, self._since_s, self._moved
-        used_of, levels, ages, capacities, full = (
-            self._used, self._level, self._age, self.capacities, filling.full
-        )  # fmt: skip
-        for resource, left in filling.room.items():
-            before = used_of[resource]
-            if before:
-                moved[resource] += before * (now_s - since_s[resource])
-            since_s[resource] = now_s
-            capacity = capacities[resource]
-            ages[resource] = age = ages[resource] + 1
-            if age > OLDEST:
-                self._add_up(resource)
-                continue
-            used_of[resource] = used = capacity - left
-            if used < capacity * (1 - SAME):
-                levels[resource] = math.inf
-            elif resource in full:
-                levels[resource] = full[resource]
-            else:
-                self._add_up(resource)
-
-    def _add_up(self, resource: int) -> None:
-        """What is used of a resource, and how fast the fastest goes, from all of its users."""
-        used = level = 0.0
-        for bundle, usage in self._users[resource].items():
-            used += usage * bundle.drawn
-            of_bundle = bundle.rate / bundle.weight
-            if of_bundle > level:
-                level = of_bundle
-        self._age[resource] = 0
-        self._used[resource] = used
-        self._level[resource] = level if used >= self.capacities[resource] * (1 - SAME) else math.inf
+        now_s = self._now_s
+        if resource.used:
+            resource.moved += resource.used * (now_s - resource.since_s)
+        resource.since_s = now_s
+        resource.age += 1
+        capacity = resource.capacity
+        resource.used = used = capacity - resource.room
+        if resource.age > OLDEST:
+            resource.add_up()
+        elif used < capacity * (1 - SAME):
+            resource.level = math.inf
+        elif resource.full >= 0.0:
+            resource.level = resource.full
+        else:
+            resource.add_up()
 
 
 class _Filling:
@@ -534,145 +582,164 @@ class _Filling:
     those that it slowed join, as they may go faster. Either way they join at or above the level reached.
     """
 
-    __slots__ = ("capped", "fluid", "full", "heap", "mine", "rates", "room", "shares", "weight")
+    __slots__ = ("bundles", "capped", "heap", "open", "resources", "stamp", "touched")
 
-    def __init__(self, fluid: Fluid) -> None:
-        self.fluid = fluid
-        self.rates: dict[_Bundle, float] = {}
-        """Of those concerned; negative while not settled."""
-        self.room: dict[int, float] = {}
-        """Units of each resource concerned that its other users, and those settled, leave."""
-        self.weight: dict[int, float] = {}
-        """Of those on it that are not settled."""
-        self.mine: dict[int, list[_Bundle]] = {}
-        """Those concerned on each resource."""
-        self.full: dict[int, float] = {}
-        """Resources that were used up, and at which level."""
-        self.shares: dict[int, float] = {}
-        """Share at which each resource stands in the heap; its share now is not less."""
+    def __init__(self, resources: list[_Resource], stamp: int) -> None:
+        self.resources = resources
+        self.stamp = stamp
+        """Its number, by which it knows who is concerned."""
+        self.open = 0
+        """Bundles that are not settled, and resources that were used up before and may free others."""
+        self.bundles: list[_Bundle] = []
+        """Those concerned."""
+        self.touched: list[_Resource] = []
+        """Resources concerned."""
         self.capped: list[tuple[_Bundle, float]] = []
         """Those with a cap, or with resources of their own, and the rate that these allow."""
         self.heap: list[tuple[float, int, int]] = []
         """What happens at which level: a cap (0), a share (1), or where a resource was used up before (2)."""
 
-    def touch(self, resource: int) -> None:
+    def touch(self, resource: _Resource) -> None:
         """A resource is concerned."""
-        if resource in self.room:
+        if resource.stamp == self.stamp:
             return
-        fluid = self.fluid
-        self.room[resource] = fluid.capacities[resource] - fluid._used[resource]  # noqa: SLF001 - its own
-        self.weight[resource] = 0.0
-        self.mine[resource] = []
-        before = fluid._level[resource]  # noqa: SLF001
-        if before < math.inf:
-            heappush(self.heap, (before, WAS_FULL, resource))
+        resource.stamp = self.stamp
+        resource.room = resource.capacity - resource.used
+        resource.weight = 0.0
+        resource.share = math.inf
+        resource.full = -1.0
+        self.touched.append(resource)
+        if resource.level < math.inf:
+            self.open += 1
+            heappush(self.heap, (resource.level, WAS_FULL, resource.number))
 
     def join(self, bundle: _Bundle) -> None:
         """A bundle is concerned: its rate is found anew."""
-        if bundle in self.rates:
+        stamp = self.stamp
+        if bundle.stamp == stamp:
             return
-        self.rates[bundle] = UNSETTLED
-        load = bundle.members * bundle.weight
-        drawn = bundle.drawn
-        room, weight, shares = self.room, self.weight, self.shares
+        bundle.stamp, bundle.found = stamp, UNSETTLED
+        self.open += 1
+        self.bundles.append(bundle)
+        load, drawn, heap = bundle.members * bundle.weight, bundle.drawn, self.heap
         for resource, usage in bundle.shared.items():
-            if resource not in room:
+            if resource.stamp != stamp:
                 self.touch(resource)
-            room[resource] = left = room[resource] + usage * drawn
-            weight[resource] = total = weight[resource] + usage * load
-            self.mine[resource].append(bundle)
-            share = left / total if left > 0.0 else 0.0
-            if resource not in shares or share < shares[resource]:
-                shares[resource] = share
-                heappush(self.heap, (share, SHARE, resource))
+            resource.room = left = resource.room + usage * drawn
+            resource.weight = total = resource.weight + usage * load
+            if left < resource.share * total:
+                resource.share = share = left / total if left > 0.0 else 0.0
+                heappush(heap, (share, SHARE, resource.number))
         cap = bundle.cap
         if bundle.own:
-            most, _ = bundle.tightest or self.fluid._tightest(bundle)  # noqa: SLF001
+            most, _ = bundle.tightest or bundle.find_tightest()
             if most < cap * bundle.members:
                 cap = most / bundle.members
         if cap < math.inf:
-            heappush(self.heap, (cap / bundle.weight, CAP, len(self.capped)))
+            heappush(heap, (cap / bundle.weight, CAP, len(self.capped)))
             self.capped.append((bundle, cap))
 
     def run(self) -> None:
         """Raise the level until all that is concerned is settled."""
-        heap, room, weight, shares = self.heap, self.room, self.weight, self.shares
-        while heap:
+        heap, resources, capped = self.heap, self.resources, self.capped
+        while self.open:
+            if not heap:
+                self._weigh_anew()
             level, what, number = heappop(heap)
+            if what == CAP:
+                bundle, cap = capped[number]
+                if bundle.found < 0.0:
+                    self._settle(bundle, cap)
+                continue
+            resource = resources[number]
+            total, left = resource.weight, resource.room
             if what == SHARE:
-                if shares.get(number) != level:
+                if resource.share != level:
                     continue
-                del shares[number]
-                total, left = weight[number], room[number]
+                resource.share = math.inf
                 if total <= 0.0:
                     continue
                 share = left / total if left > 0.0 else 0.0
                 if share > level and heap and share > heap[0][0]:
-                    shares[number] = share
+                    resource.share = share
                     heappush(heap, (share, SHARE, number))
                 else:
-                    self._use_up(number, share)
-            elif what == WAS_FULL:
-                total, left = weight[number], room[number]
-                slack = total * level * (1 + SAME) if total > 0.0 else SAME * self.fluid.capacities[number]
+                    self._use_up(resource, share)
+            else:
+                self.open -= 1
+                slack = total * level * (1 + SAME) if total > 0.0 else SAME * resource.capacity
                 if left > slack:
-                    self._free_others(number, level)
-            elif self.rates[self.capped[number][0]] < 0.0:
-                self._settle(*self.capped[number])
+                    self._free_others(resource, level)
 
-    def _use_up(self, resource: int, share: float) -> None:
+    def _weigh_anew(self) -> None:
+        """Weights that rounding took for nothing beside far larger ones are added up."""
+        for resource in self.touched:
+            resource.weight = 0.0
+        unsettled = [bundle for bundle in self.bundles if bundle.found < 0.0]
+        for bundle in unsettled:
+            for resource, usage in bundle.shared.items():
+                resource.weight += usage * bundle.members * bundle.weight
+        for resource in dict.fromkeys(resource for bundle in unsettled for resource in bundle.shared):
+            resource.share = max(resource.room, 0.0) / resource.weight
+            heappush(self.heap, (resource.share, SHARE, resource.number))
+
+    def _use_up(self, resource: _Resource, share: float) -> None:
         """The level reached the share of a resource: it is used up, unless others on it must join first."""
-        if self._slow_others(resource, share):
-            total, left = self.weight[resource], self.room[resource]
-            self.shares[resource] = share = left / total if left > 0.0 else 0.0
-            heappush(self.heap, (share, SHARE, resource))
+        limit, stamp = share * (1 + SAME), self.stamp
+        mine, faster = [], []
+        for bundle in resource.users:
+            if bundle.stamp == stamp:
+                if bundle.found < 0.0:
+                    mine.append(bundle)
+            elif bundle.rate > limit * bundle.weight:
+                faster.append(bundle)
+        if faster:
+            self._slow(faster, resource)
+            total, left = resource.weight, resource.room
+            resource.share = share = left / total if left > 0.0 else 0.0
+            heappush(self.heap, (share, SHARE, resource.number))
             return
-        rates = self.rates
-        for bundle in self.mine[resource]:
-            if rates[bundle] < 0.0:
-                self._settle(bundle, share * bundle.weight)
-        self.weight[resource] = 0.0
-        self.full[resource] = share
+        for bundle in mine:
+            self._settle(bundle, share * bundle.weight)
+        resource.weight = 0.0
+        resource.full = share
 
     def _settle(self, bundle: _Bundle, rate: float) -> None:
-        rate = min(rate, bundle.cap)
-        self.rates[bundle] = rate
-        load, drawn = bundle.members * bundle.weight, bundle.members * rate
-        room, weight = self.room, self.weight
+        bundle.found = rate if rate < bundle.cap else bundle.cap  # noqa: FURB136 - a call would be felt
+        self.open -= 1
+        load, drawn = bundle.members * bundle.weight, bundle.members * bundle.found
         for resource, usage in bundle.shared.items():
-            room[resource] -= usage * drawn
-            left = weight[resource] - usage * load
-            weight[resource] = left if left > EXACT * usage * load else 0.0
+            resource.room -= usage * drawn
+            left = resource.weight - usage * load
+            resource.weight = left if left > EXACT * usage * load else 0.0
 
-    def _slow_others(self, resource: int, share: float) -> bool:
-        """Others on a resource that go faster than its share join, the fastest first; whether any did."""
-        rates, limit = self.rates, share * (1 + SAME)
-        faster = [
-            bundle
-            for bundle in self.fluid._users[resource]  # noqa: SLF001
-            if bundle.rate > limit * bundle.weight and bundle not in rates
-        ]
-        if not faster:
-            return False
+    def _slow(self, faster: list[_Bundle], resource: _Resource) -> None:
+        """Others on a resource that go faster than its share join, the fastest first, as far as they do."""
         if len(faster) > 1:
             faster.sort(key=_by_level, reverse=True)
         for bundle in faster:
-            total = self.weight[resource]
-            if bundle.rate * total <= self.room[resource] * (1 + SAME) * bundle.weight:
+            if bundle.rate * resource.weight <= resource.room * (1 + SAME) * bundle.weight:
                 break
             self.join(bundle)
-        return True
 
-    def _free_others(self, resource: int, level: float) -> None:
+    def _free_others(self, resource: _Resource, level: float) -> None:
         """Others that a resource slowed to a level join, as it does so no more."""
-        limit = level * (1 - SAME)
+        limit, stamp = level * (1 - SAME), self.stamp
         slowed = [
             bundle
-            for bundle in self.fluid._users[resource]  # noqa: SLF001
-            if bundle.rate >= limit * bundle.weight and bundle not in self.rates
+            for bundle in resource.users
+            if bundle.rate >= limit * bundle.weight and bundle.stamp != stamp
         ]
         for bundle in slowed:
             self.join(bundle)
+
+
+def _binds(resource: _Resource, bundle: _Bundle) -> bool:
+    """Whether a resource is used up and nobody on it goes faster than a bundle."""
+    total = sum(other.members * usage * other.rate for other, usage in resource.users.items())
+    fastest = max(other.level for other in resource.users)
+    full = total >= resource.capacity * (1 - 1e-7)
+    return full and bundle.level >= fastest * (1 - 1e-7)
 
 
 def _by_level(bundle: _Bundle) -> float:

@@ -204,3 +204,44 @@ def test_impossible_resources_and_activities_that_ended_are_refused() -> None:
         fluid.remove(flow, 0.5)
     with pytest.raises(PlanError, match="has ended already"):
         fluid.left(flow, 0.5)
+
+
+def test_a_weight_that_is_nothing_beside_another_still_gets_what_is_left() -> None:
+    """One of weight 1 is capped at 0.5 of a resource of 2; one of weight 1e-14 has the other 1.5."""
+    fluid = Fluid()
+    both, other = fluid.resource("both", 2.0), fluid.resource("other", 10.0)
+    heavy = fluid.add(1.0, [both, other], 0.0, cap=0.5)
+    light = fluid.add(3.0, [both, other], 0.0, weight=1e-14)
+    assert [fluid.rate(heavy), fluid.rate(light)] == pytest.approx([0.5, 1.5], rel=EXACT)
+    assert fluid.next_end_s() == pytest.approx(2.0, rel=EXACT)
+
+
+def test_what_was_used_stays_exact_over_many_changes() -> None:
+    """Rates are what they are from nothing, and bytes what was sent, after thousands of changes."""
+    fluid = Fluid()
+    link = fluid.resource("link", 1e10)
+    slow = [fluid.add(math.inf, [link], 0.0, cap=1e9 / 3 * (1 + number), what=number) for number in range(5)]
+    for step in range(5000):
+        fluid.remove(fluid.add(1e12, [link], step * 1.0, cap=7e8, what="guest"), step + 0.5)
+    left = 1e10 - sum(min(1e9 / 3 * (1 + number), 1e10) for number in range(5))
+    assert fluid.used(link) == pytest.approx(1e10 - left, rel=1e-12)
+    fluid.check()
+    assert fluid.moved(link, 5000.0) == pytest.approx(5000 * (1e10 - left) + 2500 * 7e8, rel=1e-9)
+    assert fluid.rate(slow[0]) == pytest.approx(1e9 / 3)
+
+
+def test_ends_that_come_nearer_and_go_farther_are_met() -> None:
+    """20, 5, 4 and 24 of 100 units are done by 8 s, and the other 47 at 10 a second by 12.7 s."""
+    fluid = Fluid()
+    link = fluid.resource("link", 10.0)
+    fluid.add(100.0, [link], 0.0, what="a")
+    for at_s, capacity, end_s in (
+        (2.0, 5.0, 18.0),
+        (3.0, 4.0, 21.75),
+        (4.0, 6.0, 15.833333333),
+        (8.0, 10.0, 12.7),
+    ):
+        assert fluid.next_end_s() > at_s
+        fluid.set_capacity(link, capacity, at_s)
+        assert fluid.next_end_s() == pytest.approx(end_s, rel=1e-9)
+    assert play(fluid) == {"a": pytest.approx(12.7, rel=EXACT)}

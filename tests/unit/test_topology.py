@@ -31,7 +31,7 @@ def needs(found: tuple[Ways, Fluid], nodes: Sequence[int], pattern: Any) -> dict
 
 def capacity(found: tuple[Ways, Fluid], name: str) -> float:
     fluid = found[1]
-    return fluid.capacities[fluid.names.index(name)]
+    return fluid.capacity(fluid.names.index(name))
 
 
 def test_on_a_single_switch_only_cards_carry() -> None:
