@@ -39,6 +39,8 @@ NOTED: Final = 0.75
 without a new note of its end."""
 VOID: Final = -1
 UNSETTLED: Final = -1.0
+NONE_LESS: Final = -1.0
+"""A share that none is less than, while many join on a resource, whose share is noted afterwards."""
 CAP, SHARE, WAS_FULL = 0, 1, 2
 
 
@@ -717,6 +719,7 @@ class _Filling:
         """Others on a resource that go faster than its share join, the fastest first, as far as they do."""
         if len(faster) > 1:
             faster.sort(key=_by_level, reverse=True)
+        resource.share = NONE_LESS
         for bundle in faster:
             if bundle.rate * resource.weight <= resource.room * (1 + SAME) * bundle.weight:
                 break
@@ -730,8 +733,14 @@ class _Filling:
             for bundle in resource.users
             if bundle.rate >= limit * bundle.weight and bundle.stamp != stamp
         ]
+        share, resource.share = resource.share, NONE_LESS
         for bundle in slowed:
             self.join(bundle)
+        total, left = resource.weight, resource.room
+        resource.share = share
+        if left < share * total:
+            resource.share = share = left / total if left > 0.0 else 0.0
+            heappush(self.heap, (share, SHARE, resource.number))
 
 
 def _binds(resource: _Resource, bundle: _Bundle) -> bool:
