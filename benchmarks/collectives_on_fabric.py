@@ -2,9 +2,9 @@
 
     python benchmarks/collectives_on_fabric.py nccl_busbw_dev.csv
 
-Each GPU is a place on a switch with a card of the link's rate. A collective waits for its rounds and then sends
-its bytes as an activity of the solver, capped at what its protocol reaches, and takes the fastest protocol. Of
-each system every second size is left out of the fit of the link.
+Each GPU is a place on a switch with a card of the link's rate. A collective waits for its rounds and then
+sends its bytes as an activity of the solver, capped at what its protocol reaches, and takes the fastest
+protocol. Of each system every second size is left out of the fit of the link.
 """
 
 import math
@@ -72,6 +72,6 @@ def simulated_s(link: CollectiveLink, kind: str, message_bytes: float, gpus: int
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or not Path(sys.argv[1]).exists():  # noqa: PLR2004 - the program and its table
+    if len(sys.argv) != 2 or not Path(sys.argv[1]).exists():
         sys.exit(__doc__)
     main()
