@@ -6,9 +6,9 @@ A month of nodes of eight H100 on a leaf-spine fabric, with one file system, the
 cluster and checkpoints; then the 54 days of Llama 3 (scenarios/llama3_failures.yaml); then one job
 that is hit at every turn, after the defaults of AIReSim (github.com/karthikp-ubc/airesim, params.py): 256
 days of work on 4,096 of 4,360 servers that fail 0.01 times a day, 15 % of them six times as often, with 23
-minutes to start again. Unlike there, servers fail while the job starts too, and work since the last
-checkpoint is lost, so that the job is hit nearly four times as often. Processor seconds on one core, tables
-and metrics included.
+minutes to start again. First the job hangs for these minutes and cannot be hit meanwhile, as there; then
+it loads its state and can be hit again and again. Unlike there, work since the last checkpoint is lost.
+Processor seconds on one core, tables and metrics included.
 """
 
 from __future__ import annotations
@@ -63,8 +63,9 @@ def hall(nodes: int, jobs: int, oversubscription: float) -> Scenario:
     )
 
 
-def servers() -> Scenario:
-    """The scenario of the job that is hit at every turn."""
+def servers(*, hangs: bool) -> Scenario:
+    """The scenario of the job that is hit at every turn, and hangs or loads for 23 minutes each time."""
+    loading = {} if hangs else {"restore": 20 * 60.0, "restart": 3 * 60.0}
     repair = {
         "kind": "mixture",
         "components": [{"kind": "fixed", "value": 2 * HOUR_S}, {"kind": "fixed", "value": 50 * HOUR_S}],
@@ -81,8 +82,9 @@ def servers() -> Scenario:
                 ],
                 "lemons": {"share": 0.15, "times": 6},
                 "spares": {"nodes": 200, "after": 20 * 60.0},
+                "detection": 23 * 60.0 if hangs else 0.0,
             },
-            "checkpoints": [{"every": 600.0, "write": 5.0, "restore": 20 * 60.0, "restart": 3 * 60.0}],
+            "checkpoints": [{"every": 600.0, "write": 5.0, **loading}],
             "workloads": [
                 {
                     "kind": "synthetic",
@@ -107,7 +109,9 @@ def main() -> None:
     show(f"a month of {asked.nodes:,} nodes, {asked.oversubscription:g}:1", wanted, Path())
     file = Path(__file__).parents[1] / "scenarios" / "llama3_failures.yaml"
     show("Llama 3's 54 days", load(file), file.parent)
-    show("256 days of work on 4,096 servers", servers(), Path())
+    for hangs in (True, False):
+        what = "that cannot be hit while they start" if hangs else "that can be hit while they start"
+        show(f"256 days of work on 4,096 servers {what}", servers(hangs=hangs), Path())
 
 
 def show(title: str, scenario: Scenario, folder: Path) -> Results:
