@@ -149,6 +149,8 @@ class Desk:
         self._fresh: list[Job] = []
         self._freed = False
         self._gave_up_gpus = False
+        self._relaxed = False
+        """Whether somebody who is in line already asks anew."""
 
     @property
     def idle(self) -> bool:
@@ -192,6 +194,7 @@ class Desk:
         """A waiting job gives up its wish for locality."""
         self.partition.relax(job, now_s)
         self.submit(job)
+        self._relaxed = True
 
     def settle(self, now_s: float) -> bool:
         """Decide, after all that happened at this moment, who starts; note why the others wait.
@@ -201,7 +204,9 @@ class Desk:
         partition, fresh, freed = self.partition, self._fresh, self._freed
         waiting = partition.waiting
         alone = len(fresh) == 1 and not (freed and waiting)
-        if alone and not (waiting and self._may_act) and self._settle_newcomer(fresh[0], now_s):
+        shortly = alone and not self._relaxed and not (waiting and self._may_act)
+        self._relaxed = False
+        if shortly and self._settle_newcomer(fresh[0], now_s):
             return bool(partition.begun or partition.impatient)
         if waiting or fresh:
             if alone and not freed:

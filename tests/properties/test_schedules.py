@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sim import arrivals, staging
 from sim.blocking import BLOCKING
 from sim.errors import PlanError
-from sim.log import Log
+from sim.log import Log, Outcome
 from sim.placement import PLACEMENT
 from sim.policies import POLICIES
 from sim.scenario import Scenario
@@ -253,3 +253,39 @@ def test_an_easy_run_keeps_the_books(case: tuple[Scenario, pl.DataFrame]) -> Non
 @given(cases("conservative"))
 def test_a_conservative_run_keeps_the_books(case: tuple[Scenario, pl.DataFrame]) -> None:
     keeps_the_books(case)
+
+
+@many
+@given(
+    st.sampled_from(("strict", "greedy")),
+    st.sampled_from(("fifo", "sjf", "fair_share", "las", "priority")),
+    st.lists(
+        st.tuples(st.integers(0, 150), st.integers(1, 30), st.sampled_from((1, 2, 3, 4, 8))),
+        min_size=8,
+        max_size=25,
+    ),
+    st.sampled_from((2.0, 10.0)),
+    st.sampled_from(
+        (None, {"components": [{"name": "it", "per": "node", "mean_time_between": 150.0, "repair": 9.0}]})
+    ),
+)
+def test_who_gives_up_its_wish_for_locality_runs_once(
+    blocking: str,
+    order: str,
+    rows: list[tuple[int, int, int]],
+    patience: float,
+    failures: dict[str, Any] | None,
+) -> None:
+    """A long quiet stream on small racks: many give up when nobody else waits, and others come after that."""
+    table = playing.jobs(*[(float(at), float(lasts), gpus) for at, lasts, gpus in rows])
+    pool = playing.nodes(6, 2, nodes_per_rack=2)
+    parts = scheduler(order, blocking, "topology_aware", patience)
+    told = playing.scenario([pool], horizon=None, failures=failures, **parts)
+    log = staging.simulate(told, table)
+    audit = Audit(told, table, log)
+    if failures is None:
+        audit.everything()
+    for job in range(table.height):
+        audit.gpu_seconds_are_conserved(job)
+        audit.causes_add_up(job)
+        assert sum(run[0] == job and run[3] == Outcome.DONE for run in log.runs) == 1
