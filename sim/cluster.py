@@ -21,7 +21,7 @@ COUNTS = "I"
 """How numbers of free GPUs are kept."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class WholeNodes(Sequence[tuple[int, int]]):
     """Whole nodes that a wide gang holds: the same as a pair (node, GPUs) for each, kept as a set of nodes.
 
@@ -33,6 +33,8 @@ class WholeNodes(Sequence[tuple[int, int]]):
     gpus_per_node: int
     bits: int
     """The set of its nodes, by index in the pool."""
+    marks: NDArray[np.bool_] | None = field(default=None, repr=False)
+    """The same as one truth for each index, kept while it is held."""
 
     @classmethod
     def of(cls, pool: Pool, bits: int) -> WholeNodes:
@@ -304,6 +306,7 @@ class Pool:
         """Free the GPUs of a placement that was taken."""
         if isinstance(placement, WholeNodes):
             self._move(placement, 0, self.gpus_per_node)
+            placement.marks = None
             self._charge_host(placement, gang, +1)
             return
         buckets, free, first = self.buckets, self.free, self.first_node
@@ -336,8 +339,9 @@ class Pool:
         self.levels |= 1 << after
         if not buckets[before]:
             self.levels ^= 1 << before
-        marks = _marks(bits)
-        self._counts[: marks.size][marks] = after
+        if placement.marks is None:
+            placement.marks = _marks(bits)
+        self._counts[: placement.marks.size][placement.marks] = after
         self.free_gpus += (after - before) * len(placement)
 
     def set_free(self, free: Sequence[int]) -> None:

@@ -134,9 +134,16 @@ class Simulation:
     """What fails under the jobs."""
     courses: Courses | None = None
     """Runs of jobs that share network and stores."""
+    _seated: list[dict[Job, None]] | None = None
+    """Jobs that hold GPUs, by desk; None where desks do not know."""
     _next: int = 0
     _touched: dict[Desk, None] = field(default_factory=dict)
     _report_at: int = 0
+
+    def __post_init__(self) -> None:
+        """Desks that know who holds their GPUs tell it."""
+        known = [desk.partition.seated for desk in dict.fromkeys(venue.desk for venue in self.venues)]
+        self._seated = [jobs for jobs in known if jobs is not None] if None not in known else None
 
     def run(self, horizon_s: float | None = None) -> Log:
         """Play until the last job has left, or until the horizon; then close what is still open.
@@ -218,11 +225,10 @@ class Simulation:
 
     def running(self) -> Iterator[Job]:
         """Jobs that hold GPUs, in no particular order."""
-        desks = dict.fromkeys(venue.desk for venue in self.venues)
-        seated = [desk.partition.seated for desk in desks]
-        if None in seated:
+        seated = self._seated
+        if seated is None:
             return self.clock.running()
-        return (job for jobs in seated if jobs is not None for job in jobs)
+        return (job for jobs in seated for job in jobs)
 
     def pause(self, job: Job, now_s: float) -> None:
         """A running job goes on no more, though it holds its GPUs."""
@@ -243,11 +249,10 @@ class Simulation:
     @property
     def is_over(self) -> bool:
         """Whether no job is to come, runs or waits."""
-        return (
-            self.all_came
-            and all(venue.desk.idle for venue in self.venues)
-            and next(self.running(), None) is None
-        )
+        if not self.all_came:
+            return False
+        running = next(self.running(), None) if self._seated is None else any(self._seated)
+        return not running and all(venue.desk.idle for venue in self.venues)
 
     def _arrive(self, now_s: float) -> float:
         """Every job that is submitted at this moment joins its queue; returns when the next ones come."""

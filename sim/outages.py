@@ -180,7 +180,9 @@ class Outages:
     @property
     def _is_stuck(self) -> bool:
         """Whether those who wait could only run on nodes that never come back."""
-        return not self.returning and self.world.all_came and next(self.world.running(), None) is None
+        if self.returning:
+            return False
+        return self.world.all_came and next(self.world.running(), None) is None
 
     def _fail(self, failure: Failure, nodes: Sequence[int], now_s: float) -> None:
         hit = self._hang(nodes, now_s)
@@ -194,7 +196,7 @@ class Outages:
             if lemons is not None and lemons.out_after is not None and self.failed[node] >= lemons.out_after:
                 continue  # health checks have had enough of it
             back_s = self.shop.done_s(noticed_s, failure.repair_s)
-            self._return_at(back_s, node)
+            self._return_at(back_s, node, repaired=True)
         for node in nodes:
             self._stand_in(node, noticed_s)
 
@@ -243,11 +245,13 @@ class Outages:
             for place in iterate_bits(self.away_bits.get(first, 0) & ~pool.buckets[0]):
                 self.away[first + place].gpus += desk.partition.take_out(pool, first + place)
 
-    def _return_at(self, time_s: float, node: int) -> None:
+    def _return_at(self, time_s: float, node: int, *, repaired: bool = False) -> None:
         """A node will be back at a time."""
 
         def happen(now_s: float) -> None:
             self.returning -= 1
+            if repaired:
+                self.times.repaired(node)
             away = self.away.pop(node)
             desk, pool = self.homes[node]
             self.away_bits[pool.first_node] ^= 1 << node - pool.first_node

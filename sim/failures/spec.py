@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from sim.distributions import TIMES, plain_is_fixed
 from sim.errors import hint
-from sim.parts import Name, Part, PositiveSeconds, Seconds
+from sim.parts import Fraction, Name, Part, PositiveSeconds, Seconds
 
 Per = Literal["gpu", "node", "rack"]
 Times = Annotated[Annotated[TIMES, Field(discriminator="kind")], BeforeValidator(plain_is_fixed)]
@@ -53,6 +53,9 @@ class Lemons(Part):
 
     share: Annotated[float, Field(gt=0, lt=1)] = Field(description="of all nodes")
     times: Annotated[float, Field(gt=1)] = Field(description="as often as others")
+    cured: Fraction = Field(
+        0.0, description="share of repairs that find what was wrong; the node then fails as others do"
+    )
     out_after: Annotated[int, Field(ge=1)] | None = Field(
         None, description="failures of one node after which health checks take it out for good"
     )
@@ -134,7 +137,7 @@ class Failures(Part):
         """Mean time between failures that hit a job of so many GPUs, on so many nodes in so many racks.
 
         Components of its nodes count with all their GPUs, which a failure takes with it. Lemons count by
-        their share. Infinite where nothing fails.
+        their share, as if none was cured yet. Infinite where nothing fails.
         """
         count = {"gpu": gpus, "node": nodes, "rack": racks}
         rate = sum(count[each.per] / each.mean_time_between for each in self.all_components)

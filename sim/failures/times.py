@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -50,6 +51,10 @@ class FailureTimes:
         self._hall = hall
         self._rack_of = {node: rack for rack in hall.racks for node in rack}
         self._weights = _weights(spec, len(hall.gpus), seed)
+        self._cured_share = 0.0 if spec.lemons is None else spec.lemons.cured
+        self._cures, self._keeps = (stream(seed, "failures", "lemons", what) for what in ("cured", "kept"))
+        self._cured: dict[int, float] = {}
+        """Lemons that were cured, with the share of their failures that they still have."""
         self._queue: list[tuple[float, int, int]] = []
         """(time, component, unit); unit -1 where the victim is yet to be drawn."""
         self._sources = [
@@ -68,15 +73,25 @@ class FailureTimes:
         return self._queue[0][0] if self._queue else math.inf
 
     def pop(self) -> Failure:
-        """The next failure; there must be one."""
+        """The next failure; there must be one. It takes no node where a cured lemon would have failed before.
+
+        Failures at random are drawn as if no lemon had been cured; those of cured ones count as often as they
+        do for other nodes, which is exact (thinning of a Poisson process).
+        """
         if self._recorded:
             return self._recorded.pop()
         time_s, place, unit = heappop(self._queue)
         source = self._sources[place]
-        victim = unit if unit >= 0 else source.victim()
-        repair_s = source.repair_s()
-        heappush(self._queue, (source.next_s(time_s, repair_s), place, unit))
         component = source.component
+        victim = unit if unit >= 0 else source.victim()
+        if unit < 0 and self._cured and component.per != "rack":
+            kept = self._cured.get(source.node_of[victim])
+            if kept is not None and self._keeps.random() >= kept:
+                heappush(self._queue, (source.next_s(time_s, 0.0), place, unit))
+                return Failure(time_s, component.name, (), 0.0)
+        repair_s = source.repair_s()
+        after_s = source.next_s(time_s, repair_s, unit, self._cured)
+        heappush(self._queue, (after_s, place, unit))
         if component.per == "rack":
             nodes = self._hall.racks[victim]
         elif component.taken == "rack":
@@ -84,6 +99,13 @@ class FailureTimes:
         else:
             nodes = (source.node_of[victim],)
         return Failure(time_s, component.name, nodes, repair_s)
+
+    def repaired(self, node: int) -> None:
+        """A node comes back from repair; if it was a lemon, it may be none any more."""
+        weight = self._weights[node]
+        is_lemon = self._cured_share > 0 and weight > 1.0 and node not in self._cured
+        if is_lemon and self._cures.random() < self._cured_share:
+            self._cured[node] = 1.0 / weight
 
     def _units(self, component: Component) -> tuple[list[int], list[float]]:
         """The node of each unit of a component, and how often it fails against others."""
@@ -131,11 +153,18 @@ class _Source:
         """Weibull's scale for the mean: mean / Gamma(1 + 1/shape)."""
         return self.component.mean_time_between / math.gamma(1 + 1 / self.component.shape)
 
-    def next_s(self, time_s: float, repair_s: float) -> float:
+    def next_s(
+        self,
+        time_s: float,
+        repair_s: float,
+        unit: int = -1,
+        cured: Mapping[int, float] = MappingProxyType({}),
+    ) -> float:
         """When the next one strikes, or the same unit again after its repair."""
         if self._at_random:
             return time_s + float(self._times.exponential(1 / self._rate))
-        return time_s + repair_s + float(self._times.weibull(self.component.shape)) * self._scale_s
+        weight = 1.0 if self.node_of[unit] in cured else float(self._weights[unit])
+        return time_s + repair_s + float(self._times.weibull(self.component.shape)) * self._scale_s / weight
 
     def victim(self) -> int:
         """Which unit it is, lemons more often."""

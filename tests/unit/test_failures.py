@@ -71,6 +71,35 @@ def test_victims_are_even_and_lemons_fail_as_many_times_more() -> None:
     assert spec.mean_time_between_s(0, 16, 4) == pytest.approx(1000 * HOUR / 16 / (1 + 0.25 * 9))
 
 
+@pytest.mark.parametrize("shape", [1.0, 1.5])
+def test_lemons_stay_so_for_life_unless_a_repair_cures_them(shape: float) -> None:
+    """Four of 16 nodes fail ten times as often; where each first repair cures, once more than others each."""
+    spec = one(per="node", mean_time_between=1000 * HOUR, shape=shape)
+    for cured, times in ((0.0, 10.0), (1.0, 1.0)):
+        lemons = Lemons(share=0.25, times=10.0, cured=cured)
+        told = FailureTimes(spec.model_copy(update={"lemons": lemons}), SMALL, 4)
+        hits = np.zeros(16)
+        while told.next_s < 400_000 * HOUR:
+            for node in told.pop().nodes:
+                hits[node] += 1
+                told.repaired(node)
+        first = [int(node) for node in np.flatnonzero(np.array(told._weights) > 1.0)]
+        others = np.delete(hits, first)
+        assert len(first) == 4
+        assert others.mean() == pytest.approx(400, rel=0.05)
+        assert hits[first].mean() / others.mean() == pytest.approx(times, rel=0.08)
+
+
+def test_half_of_the_repairs_cure_half_of_the_lemons() -> None:
+    lemons = Lemons(share=0.5, times=3.0, cured=0.5)
+    hall = Hall([8] * 1000, [tuple(range(1000))], [str(n) for n in range(1000)])
+    told = FailureTimes(Failures(lemons=lemons, preset="rsc1"), hall, 1)
+    for node in range(1000):
+        told.repaired(node)
+    assert len(told._cured) == pytest.approx(250, abs=40)
+    assert set(told._cured.values()) == {1 / 3}
+
+
 def test_a_rack_goes_with_what_its_nodes_share() -> None:
     feed = played(one(per="rack", mean_time_between=100 * HOUR), SMALL, 1000 * HOUR)
     assert all(failure.nodes in SMALL.racks for failure in feed)
