@@ -98,7 +98,16 @@ def _stores_are_large_enough(draft: Draft) -> Iterator[tuple[Location, str]]:
     if "stores" in draft.unsound or "traffic" in draft.unsound:
         return
     room = {store.name: store.capacity for store in draft.stores or () if store.capacity is not None}
+    named: dict[str, tuple[float | None, str | None]] = {}
     for position, rule in enumerate(draft.traffic or ()):
+        if rule.data_set_name is not None:
+            known = named.setdefault(rule.data_set_name, (rule.data_set, rule.store))
+            if known != (rule.data_set, rule.store):
+                message = f'"{rule.data_set_name}" has another size, or lies elsewhere, in an earlier rule'
+                yield ("traffic", position, "data_set_name"), message
+                continue
+            if sum(each.data_set_name == rule.data_set_name for each in (draft.traffic or ())[:position]):
+                continue  # it lies there once
         if rule.store in room and rule.data_set is not None:
             room[rule.store] -= rule.data_set
             if room[rule.store] < 0:

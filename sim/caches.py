@@ -8,7 +8,10 @@ first in, first out a little more than that.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import count
 from typing import Final, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -50,6 +53,54 @@ def throughput(most: float, bandwidth: float, hits: float) -> float:
     (600.0, 1000.0)
     """
     return most if hits >= 1 else min(most, bandwidth / (1 - hits))
+
+
+@dataclass(slots=True)
+class NodeCaches:
+    """What the nodes' caches hold of data sets, whichever job read them.
+
+    The nodes of a job hold a data set together, each another part as large. What different jobs brought to
+    different nodes may be the same or not: such shares are taken as random and independent.
+    """
+
+    parts: dict[str, dict[int, tuple[int, float]]] = field(default_factory=dict)
+    """By data set and node: the number of the pass that brought it last, and the share of the data set."""
+    _passes: Iterator[int] = field(default_factory=count)
+
+    def new_pass(self) -> int:
+        """A number for a pass that fills caches."""
+        return next(self._passes)
+
+    def held(self, data_set: str, nodes: Iterable[int]) -> float:
+        """Share of a data set that the caches of some nodes hold together.
+
+        >>> caches = NodeCaches()
+        >>> caches.fill("images", [0, 1], 1.0, caches.new_pass())
+        >>> caches.held("images", [0, 1]), caches.held("images", [1, 2])
+        (1.0, 0.5)
+        """
+        by_pass: dict[int, float] = {}
+        of_nodes = self.parts.get(data_set, {})
+        for node in nodes:
+            number, share = of_nodes.get(node, (-1, 0.0))
+            by_pass[number] = by_pass.get(number, 0.0) + share
+        return 1.0 - math.prod(1.0 - min(share, 1.0) for share in by_pass.values())
+
+    def fill(self, data_set: str, nodes: Sequence[int], share: float, number: int) -> None:
+        """A pass has brought some nodes to hold so much of a data set, with what they held before.
+
+        A node that another pass has brought more stays as it is.
+        """
+        of_nodes, each = self.parts.setdefault(data_set, {}), share / len(nodes)
+        for node in nodes:
+            known, held = of_nodes.get(node, (number, 0.0))
+            if known == number or held <= each:
+                of_nodes[node] = (number, each)
+
+    def empty(self, node: int) -> None:
+        """A node holds nothing any more."""
+        for of_nodes in self.parts.values():
+            of_nodes.pop(node, None)
 
 
 @lru_cache(maxsize=256)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sim import units, words
+from sim.caches import NodeCaches
 from sim.checkpoints import Saving
 from sim.errors import PlanError
 from sim.log import Outcome
@@ -57,6 +58,8 @@ class Demand:
     """Time to start all processes again before the state is loaded from there."""
     keep: int = 1
     """Checkpoints that are kept there."""
+    data_set: str = ""
+    """What they read over and over, where nodes cache it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,12 @@ class Course:
     """Work until the next checkpoint or the end."""
     first_pass_s: float = 0.0
     """Work until the data set has been read once and caches are full."""
+    pass_s: float = 0.0
+    """Work of the whole of that pass."""
+    pass_number: int = 0
+    """By which caches know it."""
+    held: float = 0.0
+    """Share of its data set that its nodes' caches hold."""
     has_room: bool = False
     """Whether there is a place in the store for the checkpoint that it writes."""
     usages: dict[int, float] = field(default_factory=dict)
@@ -141,6 +150,7 @@ class Courses:
     """By the row of a job: seconds that it lost to network, stores and power."""
     rooms: dict[str, Room] = field(default_factory=dict)
     """What lies in the stores that have a limited capacity."""
+    caches: NodeCaches = field(default_factory=NodeCaches)
     waiting: list[Course] = field(default_factory=list)
     """Those who wait for room to write, first come first."""
     meter: Meter | None = None
@@ -167,7 +177,7 @@ class Courses:
             self.meter.begin(now_s)
         traffic = demand.traffic
         if traffic is not None:
-            course.first_pass_s = traffic.first_pass_s(len(nodes))
+            self._look_into_caches(course, traffic, now_s)
             if traffic.image > 0 and traffic.store is not None:
                 course.phase = FETCHES
                 size = traffic.image * max(1, len(nodes))
@@ -208,6 +218,8 @@ class Courses:
         if course.activity is not None or course.phase == WAITS:
             self._account(course, now_s)
             self._drop(course, now_s)
+        if course.first_pass_s > ALMOST:
+            self._fill_caches(course, now_s)
         self._free(course, now_s, all_of_it=outcome in OVER)
         whole_s = now_s - course.begun_s
         kept_s = course.safe_s
@@ -304,7 +316,7 @@ class Courses:
         traffic, cap = course.demand.traffic, 1.0
         widest = 0.0
         if traffic is not None:
-            reads = traffic.reads * (1.0 if is_first else traffic.missed(len(course.nodes)))
+            reads = traffic.reads * traffic.missed(course.held)
             widest = max(reads, traffic.sends if len(course.nodes) > 1 else 0.0)
             self.fabric.between(course.nodes, traffic.sends, traffic.pattern, usages)
             if traffic.store is not None and reads > 0:
@@ -325,6 +337,35 @@ class Courses:
         course.activity = self.fabric.fluid.add(
             course.chunk_s, usages, now_s, weight=weight, cap=cap, what=course
         )
+
+    # ---- caches
+
+    def _look_into_caches(self, course: Course, traffic: TrafficRule, now_s: float) -> None:
+        """What its nodes hold of its data set already; if they can hold more, its first pass fills them."""
+        full = traffic.held(len(course.nodes))
+        if not full:
+            return
+        data_set = course.demand.data_set
+        for other in self.running.values():
+            if other is not course and other.first_pass_s > ALMOST and other.demand.data_set == data_set:
+                self._fill_caches(other, now_s)
+        course.held = min(full, self.caches.held(data_set, course.nodes))
+        if course.held < full * (1 - ALMOST):
+            course.first_pass_s = course.pass_s = traffic.first_pass_s(len(course.nodes))
+            course.pass_number = self.caches.new_pass()
+
+    def _fill_caches(self, course: Course, now_s: float) -> None:
+        """Note what the first pass of a run has brought into its nodes' caches until now."""
+        traffic, left_s = course.demand.traffic, course.first_pass_s
+        if traffic is None or not course.pass_s:
+            return
+        if course.phase == WORKS and course.activity is not None and course.activity.bundle is not None:
+            left_s -= course.chunk_s - self.fabric.fluid.left(course.activity, now_s)
+        done = 1.0 - left_s / course.pass_s
+        if done > ALMOST:
+            full = traffic.held(len(course.nodes))
+            share = min(full, course.held + done * (full - course.held))
+            self.caches.fill(course.demand.data_set, course.nodes, share, course.pass_number)
 
     def _write(self, course: Course, now_s: float) -> None:
         """A checkpoint is due."""
@@ -459,7 +500,12 @@ class Courses:
             course.done_s += worked_s
             course.chunk_s = left_s
             course.until_saved_s -= worked_s
-            course.first_pass_s -= worked_s
+            if course.first_pass_s > ALMOST:
+                course.first_pass_s -= worked_s
+                if course.first_pass_s <= ALMOST and course.demand.traffic is not None:
+                    course.first_pass_s = 0.0
+                    self._fill_caches(course, now_s)
+                    course.held = course.demand.traffic.held(len(course.nodes))
             course.untold_s += elapsed_s - worked_s
             told_s = now_s - course.told_s
             if told_s > 0:

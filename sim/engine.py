@@ -235,6 +235,11 @@ class Simulation:
         if self.courses is not None:
             self.courses.pause(job, now_s)
 
+    def empty(self, node: int) -> None:
+        """Nothing is cached on a node any more: it comes back from repair."""
+        if self.courses is not None:
+            self.courses.caches.empty(node)
+
     def end(self, job: Job, now_s: float) -> None:
         """A job that has a course has done all its work."""
         desk = self.venues[self.codes[job.index]].desk

@@ -43,6 +43,11 @@ class TrafficRule(Part):
         0.0, description="what each node loads from the store before each start: container and weights"
     )
     data_set: Bytes | None = Field(None, description="size of what it reads, over and over in a new order")
+    data_set_name: Name | None = Field(
+        None,
+        description="jobs of rules that name the same data set find what any of them has cached; left out, "
+        "those of this rule do",
+    )
     cache: Bytes | None = Field(
         None, description="room of each node for it; what is found there is not read from the store"
     )
@@ -55,6 +60,12 @@ class TrafficRule(Part):
         description="a workload with duration: kind: training or training_steps: what its jobs send and read"
         " follows from what they train; give its tenant too, and leave out sends and reads",
     )
+
+    @model_validator(mode="after")
+    def _has_a_data_set_to_name(self) -> Self:
+        if self.data_set_name is not None and self.data_set is None:
+            raise ValueError("data_set_name needs data_set: its size")
+        return self
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -84,11 +95,15 @@ class TrafficRule(Part):
             return 0.0
         return self.data_set / (self.reads * max(1, nodes))
 
-    def missed(self, nodes: int) -> float:
-        """Share of what a job of so many nodes reads that its caches do not have, after the first pass."""
-        if self.data_set is None or self.cache is None:
-            return 1.0
-        return 1.0 - hit_ratio(self.cache_policy, nodes * self.cache / self.data_set)
+    def held(self, nodes: int) -> float:
+        """Share of its data set that the caches of so many nodes hold once they are full."""
+        if self.data_set is None or self.cache is None or self.cache_policy == "none":
+            return 0.0
+        return min(1.0, nodes * self.cache / self.data_set)
+
+    def missed(self, held: float) -> float:
+        """Share of what a job reads that caches do not have which hold such a share of its data set."""
+        return 1.0 - hit_ratio(self.cache_policy, held)
 
     def of_training(self, rings: float, evenly: float, reads: float) -> TrafficRule:
         """The rule with what a training was found to send, by rings and evenly to all, and to read.

@@ -66,6 +66,9 @@ class World(Protocol):
     def pause(self, job: Job, now_s: float) -> None:
         """A running job goes on no more, though it holds its GPUs."""
 
+    def empty(self, node: int) -> None:
+        """Nothing is cached on a node any more."""
+
 
 @dataclass(slots=True)
 class _Away:
@@ -252,6 +255,7 @@ class Outages:
             self.returning -= 1
             if repaired:
                 self.times.repaired(node)
+                self.world.empty(node)
             away = self.away.pop(node)
             desk, pool = self.homes[node]
             self.away_bits[pool.first_node] ^= 1 << node - pool.first_node

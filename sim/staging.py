@@ -189,14 +189,18 @@ class _Desks:
 
     def _demand(self, tenant: str, gpus: int, rule: CheckpointRule | None) -> Demand | None:
         """What such jobs ask of network and stores; None where they share nothing."""
-        traffic = next((each for each in self.scenario.traffic if each.fits(tenant, gpus)), None)
+        fitting = (
+            (place, each) for place, each in enumerate(self.scenario.traffic) if each.fits(tenant, gpus)
+        )
+        place, traffic = next(fitting, (0, None))
+        data_set = "" if traffic is None else traffic.data_set_name or f"of rule {place + 1}"
         if traffic is not None and traffic.workload is not None:
             traffic = self._of_training(traffic, traffic.workload, gpus)
         power = self.scenario.power
         if rule is None or rule.store is None:
             limited = power is not None and power.limits
-            return Demand(traffic) if traffic is not None or limited else None
-        return Demand(traffic, rule.size or 0.0, rule.store, rule.restart, rule.keep)
+            return Demand(traffic, data_set=data_set) if traffic is not None or limited else None
+        return Demand(traffic, rule.size or 0.0, rule.store, rule.restart, rule.keep, data_set)
 
     def _of_training(self, rule: TrafficRule, name: str, gpus: int) -> TrafficRule:
         """The rule with what the jobs of a workload send and read as they train."""
@@ -298,9 +302,12 @@ def _rooms(scenario: Scenario) -> dict[str, Room]:
         for store in scenario.stores
         if store.capacity is not None
     }
+    named = set()
     for rule in scenario.traffic:
-        if rule.store in rooms:
+        if rule.store in rooms and rule.data_set_name not in named:
             rooms[rule.store].lays_in(rule.data_set or 0.0)
+        if rule.data_set_name is not None:
+            named.add(rule.data_set_name)
     return rooms
 
 

@@ -5,7 +5,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from sim.caches import Policy, hit_ratio, throughput
+from sim.caches import NodeCaches, Policy, hit_ratio, throughput
 from sim.errors import PlanError
 
 
@@ -60,3 +60,27 @@ def test_more_cache_never_finds_less() -> None:
 def test_a_job_is_as_fast_as_its_gpus_or_as_what_it_does_not_find() -> None:
     assert throughput(1000.0, 300.0, 1.0) == 1000.0
     assert throughput(1000.0, 300.0, 0.0) == 300.0
+
+
+def test_nodes_that_read_together_hold_parts_and_others_hold_them_by_chance() -> None:
+    caches = NodeCaches()
+    caches.fill("images", [0, 1], 1.0, caches.new_pass())
+    caches.fill("images", [2, 3], 0.5, caches.new_pass())
+    caches.fill("text", [0], 0.25, caches.new_pass())
+    assert caches.held("images", [0, 1]) == 1.0
+    assert caches.held("images", [1, 2, 3]) == pytest.approx(1 - 0.5 * 0.5)
+    assert [caches.held(name, [0]) for name in ("images", "text", "none")] == [0.5, 0.25, 0.0]
+    caches.empty(0)
+    assert [caches.held(name, [0, 1]) for name in ("images", "text")] == [0.5, 0.0]
+
+
+def test_a_pass_replaces_what_it_has_brought_so_far_and_takes_nothing_from_others() -> None:
+    caches = NodeCaches()
+    number = caches.new_pass()
+    for share in (0.2, 0.6):
+        caches.fill("images", [0, 1], share, number)
+        assert caches.held("images", [0, 1]) == pytest.approx(share)
+    caches.fill("images", [1], 0.1, caches.new_pass())
+    assert caches.held("images", [0, 1]) == pytest.approx(0.6)
+    caches.fill("images", [1], 0.9, caches.new_pass())
+    assert caches.held("images", [0, 1]) == pytest.approx(1 - 0.7 * 0.1)

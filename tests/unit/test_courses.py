@@ -342,6 +342,65 @@ def test_a_first_pass_and_checkpoints_do_not_disturb_one_another() -> None:
     assert spans(log) == {0: [(0, 10 + 15 + 2 * 2)]}
 
 
+IMAGES = {"reads": 4 * GB, "store": "nfs", "data_set": 4e10, "cache": 2e10}
+"""Two nodes hold it whole. The first pass, 5 s of work, asks for 8 GB/s of a store of 4."""
+
+
+def test_what_one_job_has_cached_the_next_one_finds() -> None:
+    """The second job reads nothing; on other nodes it reads all again."""
+    log = play(jobs((0, 20, 16), (0, 20, 16)), count=2, stores=[NFS], traffic=[IMAGES])
+    assert spans(log) == {0: [(0, 25)], 1: [(25, 45)]}
+    assert links(log)["nfs reading"][1] == pytest.approx(4e10)
+    apart = play(jobs((0, 20, 16), (30, 20, 32)), stores=[NFS], traffic=[IMAGES])
+    # four nodes, of which two hold the data set whole: nothing is read, as they share what they hold
+    assert spans(apart)[1] == [(30, 50)]
+
+
+def test_a_data_set_is_shared_by_its_name() -> None:
+    named = {**IMAGES, "data_set_name": "images"}
+    table = jobs((0, 20, 16), (0, 20, 16), tenant=["a", "b"])
+    for rules, end_s in (
+        ([{**named, "tenant": "a"}, {**named, "tenant": "b"}], 45),
+        ([{**IMAGES, "tenant": "a"}, {**IMAGES, "tenant": "b"}], 50),
+    ):
+        log = play(table, count=2, stores=[NFS], traffic=rules)
+        assert spans(log)[1] == [(25, end_s)]
+
+
+def test_a_pass_that_was_cut_short_has_brought_its_part() -> None:
+    """2.5 s of 5 s of the pass: half is there, and the store gives the other half at full speed."""
+    log = play(jobs((0, 2.5, 16), (0, 20, 16)), count=2, stores=[NFS], traffic=[IMAGES])
+    assert spans(log) == {0: [(0, 5)], 1: [(5, 25)]}
+    assert links(log)["nfs reading"][1] == pytest.approx(4e10)
+
+
+def test_who_starts_on_a_node_while_another_reads_finds_what_that_has_read() -> None:
+    """On one node that holds all, 10 s for the pass; the second begins after 5 s of that."""
+    rule = {**IMAGES, "cache": 4e10}
+    log = play(jobs((0, 30, 4), (5, 30, 4)), count=1, stores=[NFS], traffic=[rule])
+    # from 5 s on the first asks for 4 GB/s and the second for 2: fair shares of 4 are 2 and 2
+    assert spans(log) == {0: [(0, 35)], 1: [(5, 35)]}
+    assert links(log)["nfs reading"][1] == pytest.approx(4e10 + 2e10)
+
+
+def test_a_node_comes_back_from_repair_with_nothing_cached(tmp_path: Path) -> None:
+    """Stopped at 30 s, the job reads all again on the repaired node, at half speed; not after upkeep."""
+    rule = {**IMAGES, "reads": 8 * GB, "cache": 4e10}
+    file = tmp_path / "failures.csv"
+    file.write_text("time_s,node,repair_s,component\n30,0,10,it\n")
+    log = play(
+        jobs((0, 40, 8)), count=1, stores=[NFS], traffic=[rule], failures={"log": str(file)},
+        checkpoints=[{"every": 1000.0, "write": 1.0}],
+    )  # fmt: skip
+    assert spans(log) == {0: [(0, 30), (40, 86)]}  # a second to load, and 10 s for the first 5 s of work
+    upkeep = {"maintenance": {"first": 30.0, "every": 100.0, "lasts": 10.0, "nodes": 1}}
+    kept = play(
+        jobs((0, 40, 8)), count=1, stores=[NFS], traffic=[rule], failures=upkeep,
+        checkpoints=[{"every": 1000.0, "write": 1.0}],
+    )  # fmt: skip
+    assert spans(kept) == {0: [(0, 30), (40, 81)]}
+
+
 def test_what_is_lost_in_the_warm_up_does_not_count() -> None:
     """Both jobs lose half of each second until 100 s; of that 60 s are measured."""
     parts: dict[str, Any] = {"stores": [NFS], "traffic": [{"reads": 2 * GB, "store": "nfs"}]}
