@@ -22,7 +22,7 @@ COUNTS = "I"
 
 
 @dataclass(slots=True, eq=False)
-class WholeNodes(Sequence[tuple[int, int]]):
+class WholeNodes:
     """Whole nodes that a wide gang holds: the same as a pair (node, GPUs) for each, kept as a set of nodes.
 
     A gang of thousands of nodes that loses one and starts again is thus as cheap as one of a few.
@@ -278,7 +278,7 @@ class Pool:
 
     def take(self, placement: Placement, gang: Gang) -> None:
         """Hold the GPUs of a placement; it is our bug if they are not free."""
-        if isinstance(placement, WholeNodes):
+        if type(placement) is WholeNodes:
             self._move(placement, self.gpus_per_node, 0)
             self._charge_host(placement, gang, -1)
             return
@@ -304,7 +304,7 @@ class Pool:
 
     def give(self, placement: Placement, gang: Gang) -> None:
         """Free the GPUs of a placement that was taken."""
-        if isinstance(placement, WholeNodes):
+        if type(placement) is WholeNodes:
             self._move(placement, 0, self.gpus_per_node)
             placement.marks = None
             self._charge_host(placement, gang, +1)

@@ -204,9 +204,7 @@ class Desk:
         partition, fresh, freed = self.partition, self._fresh, self._freed
         waiting = partition.waiting
         alone = len(fresh) == 1 and not (freed and waiting)
-        shortly = alone and not self._relaxed and not (waiting and self._may_act)
-        self._relaxed = False
-        if shortly and self._settle_newcomer(fresh[0], now_s):
+        if alone and not (waiting and self._may_act) and self._settle_newcomer(fresh[0], now_s):
             return bool(partition.begun or partition.impatient)
         if waiting or fresh:
             if alone and not freed:
@@ -225,7 +223,7 @@ class Desk:
             partition.forget_moment()
         if partition.sunk:
             partition.settle_ranks(math.nextafter(now_s, math.inf))
-        self._freed = self._gave_up_gpus = False
+        self._freed = self._gave_up_gpus = self._relaxed = False
         return bool(partition.begun or partition.displaced or partition.impatient)
 
     def _settle_newcomer(self, job: Job, now_s: float) -> bool:
@@ -234,6 +232,8 @@ class Desk:
         Where others wait, only for queues that do nothing but start jobs on free GPUs.
         """
         partition = self.partition
+        if self._relaxed:
+            return False
         if not partition.waiting:
             site = None if self._plans_all or partition.sunk else partition.find(job)
             if site is None:
