@@ -104,27 +104,21 @@ class Outages:
     """How many of a pool's spares are in service, by the same."""
     returning: int = 0
     """Nodes that are away and will be back."""
-    _world: World | None = None
+    world: World = field(init=False)
+    """The simulation, once it has begun."""
     _in_vain: int = 0
     _ended: int = 0
     _round: int = 0
 
     def begin(self, world: World) -> None:
         """The simulation begins."""
-        self._world = world
+        self.world = world
         self._set_aside()
         self._wait_for_next()
         rounds = self.spec.maintenance
         if rounds is not None:
             first_s = rounds.every if rounds.first is None else rounds.first
             world.clock.call_at(first_s, self._maintain)
-
-    @property
-    def world(self) -> World:
-        """The simulation."""
-        if self._world is None:
-            raise AssertionError("the simulation has not begun")
-        return self._world
 
     def _set_aside(self) -> None:
         """The last nodes of each pool stand by."""
@@ -158,11 +152,16 @@ class Outages:
             del now_s
             self.returning -= 1
             self.coming.discard(spare)
-            desk.partition.bring_back(pool, spare, pool.gpus_per_node)
-            desk.bring_back()
-            self.world.touch(desk)
+            self._bring_back(desk, pool, spare, pool.gpus_per_node)
 
         self.world.clock.call_at(noticed_s + spares.after, happen)
+
+    def _bring_back(self, desk: Desk, pool: Pool, node: int, gpus: int) -> None:
+        """A node is in service again; where nobody waits or can be displaced, there is nothing to decide."""
+        desk.partition.bring_back(pool, node, gpus)
+        if desk.partition.displaces or not desk.idle:
+            desk.bring_back()
+            self.world.touch(desk)
 
     # ---- what happens
 
@@ -173,6 +172,9 @@ class Outages:
     def _strike(self, now_s: float) -> None:
         """The next failure strikes, unless all is over."""
         if self.world.is_over or self._is_stuck:
+            return
+        if self.times.next_s > now_s:
+            self._wait_for_next()  # a node was cured meanwhile, and it comes later
             return
         failure = self.times.pop()
         nodes = [node for node in failure.nodes if not self._is_idle(node)]
@@ -254,7 +256,7 @@ class Outages:
         def happen(now_s: float) -> None:
             self.returning -= 1
             if repaired:
-                self.times.repaired(node)
+                self.times.repaired(node, now_s)
                 self.world.empty(node)
             away = self.away.pop(node)
             desk, pool = self.homes[node]
@@ -264,9 +266,7 @@ class Outages:
                 self.lent[pool.first_node] -= 1
                 self.standing_by[pool.first_node].append(node)
                 return
-            desk.partition.bring_back(pool, node, away.gpus)
-            desk.bring_back()
-            self.world.touch(desk)
+            self._bring_back(desk, pool, node, away.gpus)
 
         self.returning += 1
         self.world.clock.call_at(time_s, happen)

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from sim.streams import stream
 
 NEEDED = ("time_s", "node")
 AT_ONCE = 64
-"""Repairs that are drawn at once."""
+"""Times that are drawn at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +51,7 @@ class FailureTimes:
         self._rack_of = {node: rack for rack in hall.racks for node in rack}
         self._weights = _weights(spec, len(hall.gpus), seed)
         self._cured_share = 0.0 if spec.lemons is None else spec.lemons.cured
-        self._cures, self._keeps = (stream(seed, "failures", "lemons", what) for what in ("cured", "kept"))
-        self._cured: dict[int, float] = {}
-        """Lemons that were cured, with the share of their failures that they still have."""
+        self._cures = stream(seed, "failures", "lemons", "cured")
         self._queue: list[tuple[float, int, int]] = []
         """(time, component, unit); unit -1 where the victim is yet to be drawn."""
         self._sources = [
@@ -73,25 +70,15 @@ class FailureTimes:
         return self._queue[0][0] if self._queue else math.inf
 
     def pop(self) -> Failure:
-        """The next failure; there must be one. It takes no node where a cured lemon would have failed before.
-
-        Failures at random are drawn as if no lemon had been cured; those of cured ones count as often as they
-        do for other nodes, which is exact (thinning of a Poisson process).
-        """
+        """The next failure; there must be one."""
         if self._recorded:
             return self._recorded.pop()
         time_s, place, unit = heappop(self._queue)
         source = self._sources[place]
-        component = source.component
         victim = unit if unit >= 0 else source.victim()
-        if unit < 0 and self._cured and component.per != "rack":
-            kept = self._cured.get(source.node_of[victim])
-            if kept is not None and self._keeps.random() >= kept:
-                heappush(self._queue, (source.next_s(time_s, 0.0), place, unit))
-                return Failure(time_s, component.name, (), 0.0)
         repair_s = source.repair_s()
-        after_s = source.next_s(time_s, repair_s, unit, self._cured)
-        heappush(self._queue, (after_s, place, unit))
+        heappush(self._queue, (source.next_s(time_s, repair_s, unit), place, unit))
+        component = source.component
         if component.per == "rack":
             nodes = self._hall.racks[victim]
         elif component.taken == "rack":
@@ -100,12 +87,21 @@ class FailureTimes:
             nodes = (source.node_of[victim],)
         return Failure(time_s, component.name, nodes, repair_s)
 
-    def repaired(self, node: int) -> None:
-        """A node comes back from repair; if it was a lemon, it may be none any more."""
-        weight = self._weights[node]
-        is_lemon = self._cured_share > 0 and weight > 1.0 and node not in self._cured
-        if is_lemon and self._cures.random() < self._cured_share:
-            self._cured[node] = 1.0 / weight
+    def repaired(self, node: int, now_s: float) -> None:
+        """A node comes back from repair; if it was a lemon, it may be none any more.
+
+        Failures at random then come less often from now on, and the next one as much later: what is left of
+        an exponential time is exponential.
+        """
+        if not self._cured_share or self._weights[node] == 1.0 or self._cures.random() >= self._cured_share:
+            return
+        self._weights[node] = 1.0
+        slower = [source.cure(node) for source in self._sources]
+        self._queue = [
+            (now_s + (time_s - now_s) * slower[place] if unit < 0 else time_s, place, unit)
+            for time_s, place, unit in self._queue
+        ]
+        heapify(self._queue)
 
     def _units(self, component: Component) -> tuple[list[int], list[float]]:
         """The node of each unit of a component, and how often it fails against others."""
@@ -125,6 +121,7 @@ class _Source:
     def __init__(self, component: Component, units: tuple[list[int], list[float]], seed: int) -> None:
         self.component = component
         self.node_of, weights = units
+        self._nodes = np.array(self.node_of)
         self._weights = np.array(weights)
         self._steps = np.cumsum(self._weights)
         self._even = bool((self._weights == self._weights[0]).all()) if weights else True
@@ -132,6 +129,8 @@ class _Source:
         self._victims = stream(seed, "failures", component.name, "victims")
         self._repairs = stream(seed, "failures", component.name, "repairs")
         self._rate = float(self._weights.sum()) / component.mean_time_between
+        self._lives: list[float] = []
+        """Times to the next failures at a rate of one, the next one last."""
         self._drawn_s: list[float] = []
         """Lengths of the next repairs, the next one last."""
 
@@ -153,18 +152,24 @@ class _Source:
         """Weibull's scale for the mean: mean / Gamma(1 + 1/shape)."""
         return self.component.mean_time_between / math.gamma(1 + 1 / self.component.shape)
 
-    def next_s(
-        self,
-        time_s: float,
-        repair_s: float,
-        unit: int = -1,
-        cured: Mapping[int, float] = MappingProxyType({}),
-    ) -> float:
+    def next_s(self, time_s: float, repair_s: float, unit: int) -> float:
         """When the next one strikes, or the same unit again after its repair."""
         if self._at_random:
-            return time_s + float(self._times.exponential(1 / self._rate))
-        weight = 1.0 if self.node_of[unit] in cured else float(self._weights[unit])
-        return time_s + repair_s + float(self._times.weibull(self.component.shape)) * self._scale_s / weight
+            if not self._lives:
+                self._lives = self._times.standard_exponential(AT_ONCE)[::-1].tolist()
+            return time_s + self._lives.pop() / self._rate
+        life = float(self._times.weibull(self.component.shape)) / float(self._weights[unit])
+        return time_s + repair_s + life * self._scale_s
+
+    def cure(self, node: int) -> float:
+        """A node fails as others do from now on; returns how many times longer it is to the next failure."""
+        if self.component.per == "rack":
+            return 1.0
+        before = self._rate
+        self._weights[self._nodes == node] = 1.0
+        self._steps = np.cumsum(self._weights)
+        self._rate = float(self._steps[-1]) / self.component.mean_time_between
+        return before / self._rate
 
     def victim(self) -> int:
         """Which unit it is, lemons more often."""

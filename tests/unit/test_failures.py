@@ -78,12 +78,12 @@ def test_lemons_stay_so_for_life_unless_a_repair_cures_them(shape: float) -> Non
     for cured, times in ((0.0, 10.0), (1.0, 1.0)):
         lemons = Lemons(share=0.25, times=10.0, cured=cured)
         told = FailureTimes(spec.model_copy(update={"lemons": lemons}), SMALL, 4)
+        first = [int(node) for node in np.flatnonzero(np.array(told._weights) > 1.0)]
         hits = np.zeros(16)
-        while told.next_s < 400_000 * HOUR:
+        while (now_s := told.next_s) < 400_000 * HOUR:
             for node in told.pop().nodes:
                 hits[node] += 1
-                told.repaired(node)
-        first = [int(node) for node in np.flatnonzero(np.array(told._weights) > 1.0)]
+                told.repaired(node, now_s)
         others = np.delete(hits, first)
         assert len(first) == 4
         assert others.mean() == pytest.approx(400, rel=0.05)
@@ -94,10 +94,12 @@ def test_half_of_the_repairs_cure_half_of_the_lemons() -> None:
     lemons = Lemons(share=0.5, times=3.0, cured=0.5)
     hall = Hall([8] * 1000, [tuple(range(1000))], [str(n) for n in range(1000)])
     told = FailureTimes(Failures(lemons=lemons, preset="rsc1"), hall, 1)
+    first_s = told.next_s
     for node in range(1000):
-        told.repaired(node)
-    assert len(told._cured) == pytest.approx(250, abs=40)
-    assert set(told._cured.values()) == {1 / 3}
+        told.repaired(node, 0.0)
+    assert sum(weight == 3.0 for weight in told._weights) == pytest.approx(250, abs=40)
+    left = sum(told._weights) / 2000  # of the rate that 500 lemons and 500 others had
+    assert told.next_s == pytest.approx(first_s / left)
 
 
 def test_a_rack_goes_with_what_its_nodes_share() -> None:
