@@ -178,10 +178,13 @@ class Courses:
         traffic = demand.traffic
         if traffic is not None:
             self._look_into_caches(course, traffic, now_s)
-            if traffic.image > 0 and traffic.store is not None:
+            fetching = self._without_image(course, traffic)
+            if fetching and traffic.store is not None:
                 course.phase = FETCHES
-                size = traffic.image * max(1, len(nodes))
-                course.activity = self._transfer(course, size, traffic.store, now_s, writing=False)
+                size = traffic.image * len(fetching)
+                course.activity = self._transfer(
+                    course, size, traffic.store, now_s, writing=False, nodes=fetching
+                )
                 return
         self._start(course, now_s)
 
@@ -272,6 +275,8 @@ class Courses:
         """One phase is over: the next begins."""
         job = course.job
         if course.phase == FETCHES:
+            for node in course.nodes:
+                self.caches.fill(_image(course), (node,), 1.0, self.caches.new_pass())
             self._start(course, now_s)
         elif course.phase == RESTARTS:
             self._load(course, now_s)
@@ -339,6 +344,15 @@ class Courses:
         )
 
     # ---- caches
+
+    def _without_image(self, course: Course, traffic: TrafficRule) -> tuple[int, ...]:
+        """Nodes that have to load what the job starts from."""
+        if not traffic.image:
+            return ()
+        if not traffic.image_kept:
+            return course.nodes
+        image = _image(course)
+        return tuple(node for node in course.nodes if not self.caches.held(image, (node,)))
 
     def _look_into_caches(self, course: Course, traffic: TrafficRule, now_s: float) -> None:
         """What its nodes hold of its data set already; if they can hold more, its first pass fills them."""
@@ -472,12 +486,22 @@ class Courses:
         """Time passes that nothing shares."""
         return self.fabric.fluid.add(time_s, (), now_s, cap=1.0, what=course)
 
-    def _transfer(self, course: Course, size: float, store: str, now_s: float, *, writing: bool) -> Activity:
-        """All nodes of a job together write to a store, or read from it."""
+    def _transfer(
+        self,
+        course: Course,
+        size: float,
+        store: str,
+        now_s: float,
+        *,
+        writing: bool,
+        nodes: tuple[int, ...] | None = None,
+    ) -> Activity:
+        """All nodes of a job, or some of them, together write to a store, or read from it."""
         usages: dict[int, float] = {}
-        count = max(1, len(course.nodes))
+        nodes = course.nodes if nodes is None else nodes
+        count = max(1, len(nodes))
         each = 1.0 / count
-        (self.fabric.writes if writing else self.fabric.reads)(course.nodes, each, store, usages)
+        (self.fabric.writes if writing else self.fabric.reads)(nodes, each, store, usages)
         traffic = course.demand.traffic
         limit = self.fabric.limit(store, 1 if traffic is None else traffic.connections)
         cap = math.inf if limit is None else limit * count
@@ -610,3 +634,9 @@ class Courses:
             for place, name in enumerate(fluid.names)
         ]
         return [*told, *((limit, 0.0, 0.0, waited[limit]) for limit in (LIMIT, POWER_CAP) if limit in waited)]
+
+
+def _image(course: Course) -> str:
+    """What the image of a job is called in the caches of nodes."""
+    size = 0.0 if course.demand.traffic is None else course.demand.traffic.image
+    return f"image of {size:g} bytes for {course.demand.data_set}"

@@ -42,6 +42,10 @@ class TrafficRule(Part):
     image: Bytes = Field(
         0.0, description="what each node loads from the store before each start: container and weights"
     )
+    image_kept: bool = Field(
+        False,
+        description="a node keeps it until it is repaired: the next job of this rule there finds it",
+    )
     data_set: Bytes | None = Field(None, description="size of what it reads, over and over in a new order")
     data_set_name: Name | None = Field(
         None,
@@ -62,7 +66,9 @@ class TrafficRule(Part):
     )
 
     @model_validator(mode="after")
-    def _has_a_data_set_to_name(self) -> Self:
+    def _has_what_it_speaks_of(self) -> Self:
+        if self.image_kept and not self.image:
+            raise ValueError("image_kept needs image: its size")
         if self.data_set_name is not None and self.data_set is None:
             raise ValueError("data_set_name needs data_set: its size")
         return self

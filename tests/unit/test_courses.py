@@ -356,6 +356,21 @@ def test_what_one_job_has_cached_the_next_one_finds() -> None:
     assert spans(apart)[1] == [(30, 50)]
 
 
+def test_an_image_that_nodes_keep_is_loaded_once_to_each(tmp_path: Path) -> None:
+    """4 GB to each node from a store of 4 GB/s: two nodes 2 s, and then two more, until a node is repaired."""
+    rule = {"image": 4 * GB, "store": "nfs"}
+    table = jobs((0, 10, 16), (20, 10, 16), (40, 10, 32), (60, 10, 32))
+    each = play(table, stores=[NFS], traffic=[rule])
+    assert spans(each) == {0: [(0, 12)], 1: [(20, 32)], 2: [(40, 54)], 3: [(60, 74)]}
+    kept = play(table, stores=[NFS], traffic=[{**rule, "image_kept": True}])
+    assert spans(kept) == {0: [(0, 12)], 1: [(20, 30)], 2: [(40, 52)], 3: [(60, 70)]}
+    file = tmp_path / "failures.csv"
+    file.write_text("time_s,node,repair_s,component\n55,1,1,it\n")
+    rules = [{**rule, "image_kept": True}]
+    repaired = play(table, stores=[NFS], traffic=rules, failures={"log": str(file)})
+    assert spans(repaired)[3] == [(60, 71)]
+
+
 def test_a_data_set_is_shared_by_its_name() -> None:
     named = {**IMAGES, "data_set_name": "images"}
     table = jobs((0, 20, 16), (0, 20, 16), tenant=["a", "b"])
