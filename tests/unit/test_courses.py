@@ -357,7 +357,7 @@ def test_what_one_job_has_cached_the_next_one_finds() -> None:
 
 
 def test_an_image_that_nodes_keep_is_loaded_once_to_each(tmp_path: Path) -> None:
-    """4 GB to each node from a store of 4 GB/s: two nodes 2 s, and then two more, until a node is repaired."""
+    """4 GB to a node from a store of 4 GB/s: two nodes 2 s, then two more, until a node is repaired."""
     rule = {"image": 4 * GB, "store": "nfs"}
     table = jobs((0, 10, 16), (20, 10, 16), (40, 10, 32), (60, 10, 32))
     each = play(table, stores=[NFS], traffic=[rule])
