@@ -30,6 +30,8 @@ SAME: Final = 1e-9
 """Two rates within this of one another, relatively, are the same."""
 EXACT: Final = 1e-12
 """What rounding may leave of a sum of which nothing should be left."""
+MANY_VOID: Final = 64
+"""Void notes of ends that may pile up, besides some for each bundle, before they are thrown out together."""
 OLDEST: Final = 64
 """Changes of what is used of a resource after which it is added up anew."""
 LEAST_LEFT: Final = 1e-9
@@ -363,9 +365,12 @@ class Fluid:
         """Assert what makes rates max-min fair.
 
         Each activity is at its cap, or on a resource that is used up and on which nobody goes, for its
-        weight, faster.
+        weight, faster. And the next end is the earliest of all.
         """
         self._solve()
+        first_s = min((bundle.end_s for bundle in self._bundles.values()), default=math.inf)
+        if self.next_end_s() != first_s:
+            raise AssertionError(f"the next end is at {first_s} s, and {self.next_end_s()} s is foreseen")
         for resource in self.resources:
             total = sum(bundle.members * usage * bundle.rate for bundle, usage in resource.users.items())
             if total > resource.capacity * (1 + 1e-7) + 1e-12:
@@ -510,8 +515,8 @@ class Fluid:
             return
         bundle.version = next(self._versions)
         heappush(self._ends, (time_s, bundle.version, bundle))
-        if len(self._ends) > 64 + 4 * len(self._bundles):
-            self._ends = [entry for entry in self._ends if entry[1] == entry[2].version]
+        if len(self._ends) > MANY_VOID + 4 * len(self._bundles):
+            self._ends[:] = [entry for entry in self._ends if entry[1] == entry[2].version]
             heapify(self._ends)
 
     def _solve(self) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sim import flows
 from sim.flows import Activity, Fluid
 
 CAPACITIES = st.lists(st.sampled_from([1.0, 2.0, 3.0, 5.0, 10.0]), min_size=1, max_size=6)
@@ -98,6 +99,19 @@ def test_rates_are_those_of_filling_everything_from_nothing(
         assert [world.fluid.rate(flow) for flow, _ in world.there] == pytest.approx(
             expected, rel=1e-7, abs=1e-12
         )
+
+
+@given(capacities=CAPACITIES, events=EVENTS)
+@settings(max_examples=100, deadline=None)
+def test_the_next_end_is_known_while_void_notes_are_thrown_out(
+    capacities: list[float], events: list[tuple[str, list[int], float, float, float, float]]
+) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(flows, "MANY_VOID", -1_000_000)  # at every note
+        world = World(capacities)
+        for event in events:
+            world.happen(event)
+            world.fluid.check()
 
 
 @given(capacities=CAPACITIES, events=EVENTS)
