@@ -55,26 +55,14 @@ def disagreements(draft: Draft) -> Iterator[tuple[Location, str]]:
     yield from _workloads_fit_the_fleet(draft)
     yield from _objectives_name_tenants(draft)
     yield from _promises_know_no_quotas(draft)
-    yield from _promises_know_no_failures(draft)
     yield from _checkpoints_have_an_interval(draft)
     yield from _stores_are_there(draft)
     yield from _stores_are_large_enough(draft)
     yield from _drawn_network_holds_the_fleet(draft)
     yield from _traffic_has_a_network(draft)
     yield from _traffic_names_trainings(draft)
-    yield from _promises_know_no_sharing(draft)
+    yield from _nobody_is_killed_for_sharing(draft)
     yield from _power_is_known(draft)
-
-
-def _promises_know_no_failures(draft: Draft) -> Iterator[tuple[Location, str]]:
-    if draft.failures is not None and draft.scheduler is not None:
-        if draft.scheduler.blocking.kind != "conservative":
-            return
-        message = (
-            '"conservative" promises every start, which failures would break; '
-            'use "easy", "strict" or "greedy"'
-        )
-        yield ("scheduler", "blocking"), message
 
 
 def _stores_are_there(draft: Draft) -> Iterator[tuple[Location, str]]:
@@ -188,8 +176,8 @@ def _power_is_known(draft: Draft) -> Iterator[tuple[Location, str]]:
             yield ("power", name), message
 
 
-def _promises_know_no_sharing(draft: Draft) -> Iterator[tuple[Location, str]]:
-    """How long jobs run that share bandwidth is not known before: nobody can promise starts after them."""
+def _nobody_is_killed_for_sharing(draft: Draft) -> Iterator[tuple[Location, str]]:
+    """How long jobs run that share bandwidth is not known before."""
     shares = bool(draft.traffic) or any(rule.store is not None for rule in draft.checkpoints or ())
     shares = shares or (draft.power is not None and draft.power.limits)
     if not shares or draft.scheduler is None:
@@ -197,12 +185,6 @@ def _promises_know_no_sharing(draft: Draft) -> Iterator[tuple[Location, str]]:
     if draft.scheduler.estimates.on_overrun == "kill":
         message = '"kill" has no meaning where jobs share network or stores: how long they run is not known'
         yield ("scheduler", "estimates", "on_overrun"), message
-    if draft.scheduler.blocking.kind == "conservative":
-        message = (
-            '"conservative" promises every start, which a shared network would break; '
-            'use "easy", "strict" or "greedy"'
-        )
-        yield ("scheduler", "blocking"), message
 
 
 def _checkpoints_have_an_interval(draft: Draft) -> Iterator[tuple[Location, str]]:

@@ -148,6 +148,8 @@ class Partition:
 
     loses_nodes = False
     """Whether nodes have been out of service."""
+    nodes_changed = False
+    """Whether nodes have left or come back since promises were last made."""
     surprised = False
     """Whether a job has ended at another time than expected since a promise was last made."""
     overran: Job | None = None
@@ -430,12 +432,12 @@ class Partition:
         gpus = pool.free[node - pool.first_node]
         if gpus:
             pool.take(((node, gpus),), Gang(gpus, ((gpus, 1),)))
-        self.surprised = self.loses_nodes = True
+        self.surprised = self.loses_nodes = self.nodes_changed = True
         return gpus
 
     def bring_back(self, pool: Pool, node: int, gpus: int) -> None:
         """A node is back in service with the GPUs that were held."""
-        self.surprised = True
+        self.surprised = self.nodes_changed = True
         if gpus:
             if self.displaces and node not in self.loosened:
                 self.loosened[node] = pool.free[node - pool.first_node]

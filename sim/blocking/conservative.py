@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -23,13 +24,18 @@ if TYPE_CHECKING:
     from sim.placement import PlacementRule
 
 
+NO_JOB = -1
+"""Instead of the job for which a promise moved, where nodes were why."""
+
+
 class Conservative(Blocking):
     """Every job is promised a start on named nodes at submission: the earliest that delays no other promise.
 
     When a job ends before its estimate, promises move forward one by one, in the order of the queue, and none
     moves back (Mu'alem and Feitelson, IEEE TPDS 2001). When a job outlives its estimate, those whose GPUs it
-    holds move back, which is logged. Every such surprise plans the whole queue again, so runs with wrong
-    estimates and long queues are slow.
+    holds move back, which is logged, and so do promises when nodes leave; nobody is promised anything for
+    whom too few are in service. Every such surprise plans the whole queue again, so runs with wrong estimates
+    and long queues are slow.
     """
 
     kind: Literal["conservative"] = "conservative"
@@ -44,11 +50,11 @@ class Conservative(Blocking):
 
 @dataclass(slots=True)
 class Plan:
-    """The promised start of a job and its place."""
+    """The promised start of a job and its place; none, and never, where too few nodes are in service."""
 
     job: Job
-    start_s: float
-    site: Site
+    start_s: float = math.inf
+    site: Site | None = None
 
     @property
     def end_s(self) -> float:
@@ -86,7 +92,7 @@ class Profile:
         step = self._cut(now_s)
         del self.times_s[:step], self.free[:step]
 
-    def earliest(self, gang: Gang, run_s: float, rule: PlacementRule) -> tuple[float, Placement]:
+    def earliest(self, gang: Gang, run_s: float, rule: PlacementRule) -> tuple[float, Placement] | None:
         """The earliest start at which one place stays free for the whole run, and that place."""
         free = np.stack(self.free)
         for step, start_s in enumerate(self.times_s):
@@ -97,7 +103,7 @@ class Profile:
             placement = rule.find(_pool_with(self.pool, lowest), gang)
             if placement is not None:
                 return start_s, placement
-        raise AssertionError("a job that the empty pool holds finds no place in an endless future")
+        return None
 
 
 def _pool_with(pool: Pool, free: NDArray[np.int64]) -> Pool:
@@ -147,8 +153,8 @@ class ConservativeQueue:
         ]
         if not late and partition.overran is not None and self._overdue(now_s):
             late = [partition.overran]
-        if late:
-            self._plan_again(now_s, late[0])
+        if late or partition.nodes_changed or (partition.loses_nodes and self._overdue(now_s)):
+            self._plan_again(now_s, late[0].index if late else NO_JOB)
         elif partition.surprised:
             self._move_forward(now_s)
         elif not self.profiles:
@@ -156,7 +162,7 @@ class ConservativeQueue:
         else:
             for profile in self.profiles.values():
                 profile.forget_before(now_s)
-        partition.surprised = False
+        partition.surprised = partition.nodes_changed = False
         key = partition.order.key
         for job in sorted(self.unplanned, key=lambda job: (key(job), job.index)):
             self._promise(job)
@@ -166,8 +172,8 @@ class ConservativeQueue:
         ):
             if plan.start_s > now_s:
                 break
-            if not _is_free(plan.site):
-                continue  # a job that takes no time is there, and leaves within this moment
+            if plan.site is None or not _is_free(plan.site):
+                continue  # a job that takes no time leaves it within this moment, or one hangs there
             del self.plans[plan.job.index]
             partition.start(plan.job, plan.site, now_s)
 
@@ -184,19 +190,20 @@ class ConservativeQueue:
 
     def _promise(self, job: Job) -> Plan:
         """Reserve the earliest start; the first pool wins a tie."""
-        best: Plan | None = None
+        best = Plan(job)
         for pool, gang in job.shape.options:
-            start_s, placement = self.profiles[pool.name].earliest(gang, job.remaining_s, self.partition.rule)
-            if best is None or start_s < best.start_s:
-                best = Plan(job, start_s, (pool, gang, placement))
-        if best is None:
-            raise AssertionError(f"{job} has no pool")
+            found = self.profiles[pool.name].earliest(gang, job.remaining_s, self.partition.rule)
+            if found is not None and found[0] < best.start_s:
+                best = Plan(job, found[0], (pool, gang, found[1]))
+        if best.site is None and not self.partition.loses_nodes:
+            raise AssertionError(f"{job}, which the empty pool holds, finds no place in an endless future")
         self._hold(best, -1)
         self.plans[job.index] = best
         return best
 
     def _hold(self, plan: Plan, sign: int) -> None:
-        self.profiles[plan.site[0].name].add(plan.site[2], sign, plan.start_s, plan.end_s)
+        if plan.site is not None:
+            self.profiles[plan.site[0].name].add(plan.site[2], sign, plan.start_s, plan.end_s)
 
     def _in_order(self) -> list[Plan]:
         return sorted(self.plans.values(), key=lambda plan: (plan.start_s, plan.job.index))
@@ -211,14 +218,14 @@ class ConservativeQueue:
             self._hold(plan, +1)
             self._promise(plan.job)
 
-    def _plan_again(self, now_s: float, late: Job) -> None:
-        """A job has outlived its estimate: plan everybody anew, in the order of the old promises."""
+    def _plan_again(self, now_s: float, late: int) -> None:
+        """A job has outlived its estimate, or nodes changed: plan all anew, in the order of old promises."""
         self._build(now_s)
         for plan in self._in_order():
             renewed = self._promise(plan.job)
             if renewed.start_s > plan.start_s:
                 self.partition.log.moved_reservations.append(
-                    (now_s, plan.job.index, plan.start_s, renewed.start_s, late.index)
+                    (now_s, plan.job.index, plan.start_s, renewed.start_s, late)
                 )
 
     def jobs(self) -> Iterator[Job]:

@@ -201,8 +201,9 @@ def test_preempted_jobs_keep_what_is_safe() -> None:
         ("network: {card: 1 GB/s, oversubscription: 0}", "oversubscription"),
         ("checkpoints: [{every: 1 h, size: 1 GB, store: lustre}]", '"lustre" is not a store'),
         (
-            "traffic: [{reads: 1 GB/s, store: nfs}]\nscheduler: {order: fifo, blocking: conservative}",
-            "promises every start",
+            "traffic: [{reads: 1 GB/s, store: nfs}]\n"
+            "scheduler: {order: fifo, blocking: greedy, estimates: {on_overrun: kill}}",
+            "has no meaning where jobs share",
         ),
     ],
 )
@@ -344,6 +345,17 @@ def test_a_first_pass_and_checkpoints_do_not_disturb_one_another() -> None:
 
 IMAGES = {"reads": 4 * GB, "store": "nfs", "data_set": 4e10, "cache": 2e10}
 """Two nodes hold it whole. The first pass, 5 s of work, asks for 8 GB/s of a store of 4."""
+
+
+def test_promises_move_when_jobs_that_share_a_store_take_longer() -> None:
+    """Two jobs of 10 s at a quarter of their speed hold all nodes until 40 s; the third was promised 10 s."""
+    log = play(
+        jobs((0, 10, 16), (0, 10, 16), (1, 10, 32)), stores=[NFS],
+        traffic=[{"reads": 4 * GB, "store": "nfs", "gpus_from": 1}],
+        scheduler={"order": "fifo", "blocking": "conservative", "placement": {"kind": "consolidate"}},
+    )  # fmt: skip
+    assert spans(log) == {0: [(0, 40)], 1: [(0, 40)], 2: [(40, 80)]}
+    assert all(moved[1] == 2 for moved in log.moved_reservations)
 
 
 def test_what_one_job_has_cached_the_next_one_finds() -> None:
