@@ -155,17 +155,18 @@ def test_an_interrupted_training_says_how_to_go_on(
 ) -> None:
     out = tmp_path / "out"
     endless = ("digits", *SMALL, "--set", "epochs=100000", "--out", out)
+    written = ("recipe.yaml", "checkpoint.pt", "metrics.csv", "curves.svg")
     with start(CALL.format(before=""), *endless) as process:
         until = time.monotonic() + 60
-        while not (out / "metrics.csv").exists() and process.poll() is None and time.monotonic() < until:
+        while not all((out / name).exists() for name in written):
+            if process.poll() is not None or time.monotonic() > until:
+                break
             time.sleep(0.01)
         process.send_signal(number)
         stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stdout) == (code, ""), stderr
     assert stderr == f"{word}; {out / 'checkpoint.pt'} stays, go on with the same command and --resume.\n"
-    assert {path.name for path in out.iterdir() if not path.name.startswith(".")} == {
-        "recipe.yaml", "checkpoint.pt", "metrics.csv", "curves.svg",
-    }  # fmt: skip
+    assert {path.name for path in out.iterdir() if not path.name.startswith(".")} == set(written)
     trained = len((out / "metrics.csv").read_text("utf-8").splitlines())
     resumed = run("digits", *SMALL, "--set", f"epochs={trained + 1}", "--out", out, "--resume")
     assert resumed.exit_code == 0, resumed.stderr

@@ -201,8 +201,10 @@ def test_preempted_jobs_keep_what_is_safe() -> None:
         ("network: {card: 1 GB/s, oversubscription: 0}", "oversubscription"),
         ("checkpoints: [{every: 1 h, size: 1 GB, store: lustre}]", '"lustre" is not a store'),
         (
-            ("traffic: [{reads: 1 GB/s, store: nfs}]\n"
-            "scheduler: {order: fifo, blocking: greedy, estimates: {on_overrun: kill}}"),
+            (
+                "traffic: [{reads: 1 GB/s, store: nfs}]\n"
+                "scheduler: {order: fifo, blocking: greedy, estimates: {on_overrun: kill}}"
+            ),
             "has no meaning where jobs share",
         ),
     ],
