@@ -17,6 +17,8 @@ from typing import TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
+AT_ONCE = 512
+"""Placements whose nodes are looked at together."""
 COUNTS = "I"
 """How numbers of free GPUs are kept."""
 
@@ -45,11 +47,6 @@ class WholeNodes:
     def nodes(self) -> NDArray[np.int64]:
         """Its nodes, by index in the fleet."""
         return self.first_node + np.flatnonzero(_marks(self.bits))
-
-    @property
-    def spans(self) -> NDArray[np.int64]:
-        """Nodes in a row as rows of [first, end), by index in the fleet."""
-        return self.first_node + spans_of(self.bits)
 
     def __len__(self) -> int:
         """How many nodes."""
@@ -145,19 +142,33 @@ def lowest_bits(bits: int, count: int) -> int:
     """
     if bits.bit_count() == count:
         return bits
-    last = int(np.flatnonzero(_marks(bits))[count - 1])
-    return bits & ((1 << (last + 1)) - 1)
+    return bits & ((1 << (int(_marks(bits).nonzero()[0][count - 1]) + 1)) - 1)
 
 
-def spans_of(bits: int) -> NDArray[np.int64]:
-    """Set bits in a row as rows of [first, end), in order.
+def spans_of(
+    placements: Sequence[WholeNodes],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Nodes in a row of each of some placements: whose they are, the first, and the one after the last.
 
-    >>> spans_of(0b1011010).tolist()
-    [[1, 2], [3, 5], [6, 7]]
+    >>> pool = Pool("pool", "", 8, 4, first_node=10)
+    >>> [each.tolist() for each in spans_of([WholeNodes.of(pool, bits) for bits in (0b11, 0b1011010)])]
+    [[0, 1, 1, 1], [10, 11, 13, 16], [12, 12, 15, 17]]
     """
-    marks = np.zeros(bits.bit_length() + 2, dtype=np.bool_)
-    marks[1:-1] = _marks(bits)
-    return np.flatnonzero(marks[1:] != marks[:-1]).reshape(-1, 2)
+    octets = max((each.bits.bit_length() for each in placements), default=0) // 8 + 1
+    found = []
+    for begin in range(0, len(placements), AT_ONCE):
+        some = placements[begin : begin + AT_ONCE]
+        packed = b"".join(each.bits.to_bytes(octets, "little") for each in some)
+        marks = np.zeros((len(some), 8 * octets + 1), dtype=np.bool_)
+        rows = np.frombuffer(packed, dtype=np.uint8).reshape(len(some), octets)
+        marks[:, 1:] = np.unpackbits(rows, axis=1, bitorder="little")
+        edges = np.flatnonzero(marks[:, 1:] != marks[:, :-1])
+        owner, place = np.divmod(edges, 8 * octets)
+        first = np.array([each.first_node for each in some], dtype=np.int64)[owner]
+        found.append((begin + owner[::2], (first + place)[::2], (first + place)[1::2]))
+    columns = zip(*found, strict=True) if found else ((), (), ())
+    owner, start, end = (np.concatenate(each) if each else np.zeros(0, np.int64) for each in columns)
+    return owner, start, end
 
 
 def _marks(bits: int) -> NDArray[np.bool_]:

@@ -88,7 +88,7 @@ class Clock(simpy.Environment):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """What happens at a time on the clock, told that time."""
 

@@ -12,6 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -431,7 +432,7 @@ class Partition:
         """Hold all GPUs that are free on a node that is out of service; returns how many."""
         gpus = pool.free[node - pool.first_node]
         if gpus:
-            pool.take(((node, gpus),), Gang(gpus, ((gpus, 1),)))
+            pool.take(((node, gpus),), _on_one_node(gpus))
         self.surprised = self.loses_nodes = self.nodes_changed = True
         return gpus
 
@@ -441,7 +442,7 @@ class Partition:
         if gpus:
             if self.displaces and node not in self.loosened:
                 self.loosened[node] = pool.free[node - pool.first_node]
-            pool.give(((node, gpus),), Gang(gpus, ((gpus, 1),)))
+            pool.give(((node, gpus),), _on_one_node(gpus))
 
     def _unrank(self, job: Job, pool: Pool, placement: Placement) -> None:
         """A running job is about to give up its GPUs and its place among those that run."""
@@ -778,6 +779,12 @@ class Partition:
                     return ORDER
                 enough = True
         return FRAGMENTATION if enough else CAPACITY
+
+
+@cache
+def _on_one_node(gpus: int) -> Gang:
+    """What holds GPUs of a node that is out of service."""
+    return Gang(gpus, ((gpus, 1),))
 
 
 def _split(marks: Marks, shape: Shape, now_s: float, total_s: float) -> list[float]:

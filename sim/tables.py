@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sim import metrics
-from sim.cluster import Placement, WholeNodes
+from sim.cluster import Placement, WholeNodes, spans_of
 from sim.log import CAUSES, RUN_COLUMNS, WAIT_COLUMNS, Log, Outcome
 from sim.metrics import Integers, Jobs, Pieces, Stays, Steps
 from sim.statistics import Floats
@@ -135,9 +135,11 @@ def _status(jobs: int, stay_job: Integers, outcome: Integers, reasons: Mapping[i
 def _pieces(stays: Stays, placements: list[Placement]) -> tuple[Pieces, Integers]:
     """GPUs by stay and node, and the stay of each."""
     wide = {at: each for at, each in enumerate(placements) if isinstance(each, WholeNodes)}
-    spans = {at: each.spans for at, each in wide.items()}
-    lengths = (len(spans.get(at, each)) for at, each in enumerate(placements))
+    owner, first, end = spans_of(list(wide.values()))
+    lengths = (0 if at in wide else len(each) for at, each in enumerate(placements))
     sizes = np.fromiter(lengths, dtype=np.int64, count=len(placements))
+    rows = np.array(list(wide), dtype=np.int64)
+    sizes[rows] = np.bincount(owner, minlength=rows.size)
     pairs = [pair for each in placements if not isinstance(each, WholeNodes) for pair in each]
     stay = np.repeat(np.arange(sizes.size), sizes)
     node, gpus = (np.empty(stay.size, dtype=np.int64) for _ in range(2))
@@ -145,9 +147,8 @@ def _pieces(stays: Stays, placements: list[Placement]) -> tuple[Pieces, Integers
     alone = ~np.isin(stay, list(wide))
     node[alone], gpus[alone] = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     if wide:
-        first, end = np.concatenate(list(spans.values())).T
         node[~alone], nodes[~alone] = first, end - first
-        gpus[~alone] = np.repeat([each.gpus_per_node for each in wide.values()], sizes[list(wide)])
+        gpus[~alone] = np.array([each.gpus_per_node for each in wide.values()])[owner]
     return Pieces(node, nodes, gpus, stays.start_s[stay], stays.end_s[stay]), stay
 
 
