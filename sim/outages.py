@@ -96,7 +96,7 @@ class Outages:
     """The same nodes as a set, by the first node of their pool."""
     failed: dict[int, int] = field(default_factory=dict)
     """Failures of each node so far."""
-    standing_by: dict[int, list[int]] = field(default_factory=dict)
+    standing_by: dict[int, dict[int, None]] = field(default_factory=dict)
     """Nodes that stand by, by the first node of their pool."""
     coming: set[int] = field(default_factory=set)
     """Spares on their way into service."""
@@ -129,7 +129,7 @@ class Outages:
             own = [first + pool.nodes - 1 - place for place in range(count)]
             for node in own:
                 desk.partition.take_out(pool, node)
-            self.standing_by[first] = own
+            self.standing_by[first] = dict.fromkeys(own)
 
     def _is_idle(self, node: int) -> bool:
         """Whether a node is away, or a spare that is not in service, so that there is nothing to fail."""
@@ -143,7 +143,7 @@ class Outages:
         spares, ready = self.spec.spares, self.standing_by.get(pool.first_node)
         if spares is None or not ready:
             return
-        spare = ready.pop()
+        spare, _ = ready.popitem()
         self.coming.add(spare)
         self.lent[pool.first_node] = self.lent.get(pool.first_node, 0) + 1
         self.returning += 1
@@ -264,7 +264,7 @@ class Outages:
             self.world.log.outages.append((node, away.since_s, now_s, away.component, away.jobs_hit))
             if self.lent.get(pool.first_node) and away.gpus == pool.gpus_per_node:
                 self.lent[pool.first_node] -= 1
-                self.standing_by[pool.first_node].append(node)
+                self.standing_by[pool.first_node][node] = None
                 return
             self._bring_back(desk, pool, node, away.gpus)
 

@@ -144,7 +144,9 @@ def _pieces(stays: Stays, placements: list[Placement]) -> tuple[Pieces, Integers
     stay = np.repeat(np.arange(sizes.size), sizes)
     node, gpus = (np.empty(stay.size, dtype=np.int64) for _ in range(2))
     nodes = np.ones(stay.size, dtype=np.int64)
-    alone = ~np.isin(stay, list(wide))
+    is_wide = np.zeros(len(placements), dtype=np.bool_)
+    is_wide[rows] = True
+    alone = ~is_wide[stay]
     node[alone], gpus[alone] = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     if wide:
         node[~alone], nodes[~alone] = first, end - first

@@ -16,7 +16,7 @@ from sim.failures.spec import Component, Failures
 from sim.streams import stream
 
 NEEDED = ("time_s", "node")
-AT_ONCE = 64
+AT_ONCE = 256
 """Times that are drawn at once."""
 
 
@@ -175,7 +175,7 @@ class _Source:
         """Which unit it is, lemons more often."""
         if self._even:
             return int(self._victims.integers(len(self.node_of)))
-        return int(np.searchsorted(self._steps, self._victims.random() * self._steps[-1], side="right"))
+        return int(self._steps.searchsorted(self._victims.random() * self._steps[-1], side="right"))
 
     def repair_s(self) -> float:
         """How long a technician works on it."""
