@@ -76,6 +76,8 @@ the simulation ended first.
 CAUSES = ("capacity", "fragmentation", "quota", "order", "preemption")
 
 MovedReservation: TypeAlias = tuple[float, int, float, float, int]
+NO_JOB = -1
+"""In place of the job for which a promise moved, where nodes were why."""
 MOVED_COLUMNS = ("time_s", "job", "old_start_s", "new_start_s", "overrunning_job")
 """A promised start that had to move later as a running job outlived its estimate; -1 if nodes failed."""
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from sim.blocking.queue import Blocking
 from sim.cluster import Pool
+from sim.log import NO_JOB
 from sim.partition import earliest_end_first
 
 if TYPE_CHECKING:
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from sim.job import Job
     from sim.partition import Partition, Site
     from sim.placement import PlacementRule
-
-
-NO_JOB = -1
-"""Instead of the job for which a promise moved, where nodes were why."""
 
 
 class Conservative(Blocking):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from sim.blocking.backlog import Backlog, Entry
 from sim.blocking.queue import Blocking
 from sim.cluster import Gang
+from sim.log import NO_JOB
 from sim.partition import earliest_end_first
 
 if TYPE_CHECKING:
@@ -308,7 +309,5 @@ def _latest(now_s: float, start_s: float) -> float:
     return longest_s
 
 
-NO_JOB = -1
-"""In the log, in place of the job that made a promise move, where nodes that failed did."""
 _HELD = Gang(0, ())
 """GPUs that are held for a promise; they need no cores."""
