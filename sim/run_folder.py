@@ -25,7 +25,7 @@ from sim.errors import PlanError, RunFolderError
 from sim.results import Results
 from sim.workloads import WorkloadJobs
 
-FORMAT = 1
+FORMAT = 2
 """Number of the layout; raised when a folder of before could not be read any more."""
 
 MANIFEST = "manifest.json"

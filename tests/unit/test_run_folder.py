@@ -200,12 +200,16 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "manifest is a list": (lambda run: (run / "manifest.json").write_text("[]"), "is not dcplan's"),
     "manifest in bytes": (lambda run: (run / "manifest.json").write_bytes(b"\xff\xfe\xff"), "cannot be read"),
     "manifest without files": (
-        lambda run: (run / "manifest.json").write_text('{"dcplan": "0.1.0", "format": 1}'),
+        lambda run: (run / "manifest.json").write_text('{"dcplan": "0.1.0", "format": 2}'),
         "manifest.json is damaged",
+    ),
+    "layout of before": (
+        remanifest(format=1),
+        "written by dcplan 0.1.0 in layout 1; this is dcplan 0.1.0, which reads layout 2",
     ),
     "layout of the future": (
         remanifest(format=99, dcplan="7.0"),
-        r"written by dcplan 7.0 in layout 99; this is dcplan 0.1.0, which reads layout 1",
+        r"written by dcplan 7.0 in layout 99; this is dcplan 0.1.0, which reads layout 2",
     ),
     "table missing": (
         lambda run: (run / "waits.parquet").unlink(),
