@@ -51,7 +51,7 @@ class Component(Part):
 class Lemons(Part):
     """Nodes that fail more often than others."""
 
-    share: Annotated[float, Field(gt=0, lt=1)] = Field(description="of all nodes")
+    share: Annotated[Fraction, Field(gt=0, lt=1)] = Field(description="of all nodes")
     times: Annotated[float, Field(gt=1)] = Field(description="as often as others")
     cured: Fraction = Field(
         0.0, description="share of repairs that find what was wrong; the node then fails as others do"

@@ -213,13 +213,13 @@ failures:
   components: [{name: feed, per: rack, mean_time_between: 60 d, repair: 8 h}]
   detection: 10 min
   technicians: 2
-  lemons: {share: 10 %, times: 20}
+  lemons: {share: 10 %, times: 20, cured: 50 %}
 checkpoints:
   - {gpus_from: 64, size: 1 TB, bandwidth: 10 GB/s, snapshot: 5 s, restart: 2 min}
   - {every: 1 h, write: 10 s}
 workloads:
   - {kind: synthetic, arrivals: {kind: poisson, rate: 20 per d}, gpus: 16, duration: 9 h}
-""".replace("10 %", "0.1"),
+""",
         "utf-8",
     )
     found = experiment.run(load(path, thorough=True), tmp_path)
