@@ -59,6 +59,7 @@ def disagreements(draft: Draft) -> Iterator[tuple[Location, str]]:
     yield from _stores_are_there(draft)
     yield from _stores_are_large_enough(draft)
     yield from _drawn_network_holds_the_fleet(draft)
+    yield from _stores_hang_on_switches(draft)
     yield from _traffic_has_a_network(draft)
     yield from _traffic_names_trainings(draft)
     yield from _nobody_is_killed_for_sharing(draft)
@@ -111,12 +112,29 @@ def _stores_are_large_enough(draft: Draft) -> Iterator[tuple[Location, str]]:
 
 
 def _drawn_network_holds_the_fleet(draft: Draft) -> Iterator[tuple[Location, str]]:
-    """The switches of a drawn tree serve every node of the fleet, and no more."""
-    if draft.network is None or draft.network.kind != "tree" or draft.fleet is None:
+    """The switches of a drawn network serve every node of the fleet, and no more."""
+    if draft.network is None or not draft.network.is_drawn or draft.fleet is None:
         return
     served, there = sum(s.nodes for s in draft.network.switches), sum(p.nodes for p in draft.fleet.pools)
     if served != there:
         yield ("network", "switches"), f"serve {served:,} nodes, but the fleet has {there:,}"
+
+
+def _stores_hang_on_switches(draft: Draft) -> Iterator[tuple[Location, str]]:
+    """A store that names a switch names one of a drawn network; in a graph each store must."""
+    network = draft.network
+    if network is None and "network" in draft.unsound:
+        return
+    drawn = [switch.name for switch in network.switches] if network is not None else []
+    for position, store in enumerate(draft.stores or ()):
+        place = ("stores", position, "switch")
+        if store.switch is None:
+            if network is not None and network.kind == "graph" and store.is_shared:
+                yield place, f"is missing: a graph has no top; it may be {listed(drawn)}"
+        elif not drawn:
+            yield place, "has no meaning: only a network of kind tree or graph has switches with names"
+        elif store.switch not in drawn:
+            yield place, f'"{store.switch}" is not a switch of the network; {hint(store.switch, drawn)}'
 
 
 def _traffic_names_trainings(draft: Draft) -> Iterator[tuple[Location, str]]:

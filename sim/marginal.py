@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sim import statistics, words
 
 if TYPE_CHECKING:
+    from sim.network import Network
     from sim.results import Results
     from sim.scenario import Scenario
 
@@ -56,7 +57,7 @@ class Bought:
 
 def changes(scenario: Scenario) -> Iterator[Change]:
     """Every part of a scenario that can be enlarged, by a rack, a unit, a quarter or one."""
-    drawn = scenario.network is not None and scenario.network.kind == "tree"
+    drawn = scenario.network is not None and scenario.network.is_drawn
     for place, pool in enumerate(() if drawn else scenario.fleet.pools):  # no switch is drawn for more
         more = min(pool.nodes_per_rack, pool.nodes)
         larger = pool.model_copy(update={"nodes": pool.nodes + more})
@@ -65,17 +66,9 @@ def changes(scenario: Scenario) -> Iterator[Change]:
             scenario, f"{words.count(more, 'more node')} of {pool.name}",
             fleet=scenario.fleet.model_copy(update={"pools": pools}),
         )  # fmt: skip
-    network = scenario.network
-    if network is not None and network.kind in ("leaf_spine", "fat_tree", "rails", "dragonfly"):
-        if network.spines is not None:
-            more_ways = (network.spines + 1) / network.spines
-            wider = {"spines": network.spines + 1, "oversubscription": network.oversubscription / more_ways}
-            yield _changed(scenario, "one more spine switch", network=network.model_copy(update=wider))
-        elif network.oversubscription > 1:
-            wider = {"oversubscription": max(1.0, network.oversubscription / A_QUARTER)}
-            yield _changed(
-                scenario, "ways up from leaves a quarter wider", network=network.model_copy(update=wider)
-            )
+    if scenario.network is not None:
+        for name, wider in _wider(scenario.network):
+            yield _changed(scenario, name, network=wider)
     for place, store in enumerate(scenario.stores):
         if store.tier is not None and store.read is None and store.write is None:
             larger_store = store.model_copy(update={"units": store.units + 1})
@@ -94,6 +87,27 @@ def changes(scenario: Scenario) -> Iterator[Change]:
             yield _changed(
                 scenario, f"a tenth more {what}", power=power.model_copy(update={field: limit_w * A_TENTH})
             )
+
+
+def _wider(network: Network) -> Iterator[tuple[str, Network]]:
+    """A network whose ways between switches carry more, where they can."""
+    if network.is_drawn:
+        switches = tuple(
+            each.model_copy(update={"up": each.up and each.up * A_QUARTER}) for each in network.switches
+        )
+        links = tuple(each.model_copy(update={"rate": each.rate * A_QUARTER}) for each in network.links)
+        if len(switches) > 1:
+            yield (
+                "all links a quarter wider",
+                network.model_copy(update={"switches": switches, "links": links}),
+            )
+    elif network.spines is not None:
+        more_ways = (network.spines + 1) / network.spines
+        wider = {"spines": network.spines + 1, "oversubscription": network.oversubscription / more_ways}
+        yield "one more spine switch", network.model_copy(update=wider)
+    elif network.oversubscription > 1:
+        less = max(1.0, network.oversubscription / A_QUARTER)
+        yield "ways up from leaves a quarter wider", network.model_copy(update={"oversubscription": less})
 
 
 def _changed(scenario: Scenario, name: str, **parts: Any) -> Change:  # noqa: ANN401 - parts of a scenario

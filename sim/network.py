@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Self
 
@@ -169,9 +169,9 @@ class Fabric:
     opened: dict[str, Opened] = field(default_factory=dict)
     supply: Supply | None = None
 
-    def lay(self, network: Network, sites: Sequence[Site]) -> None:
-        """Make the resources of the network."""
-        self.ways = lay(network, sites, self.fluid)
+    def lay(self, network: Network, sites: Sequence[Site], stores: Mapping[str, str] | None = None) -> None:
+        """Make the resources of the network; for stores that hang on a switch of a drawn one, which it is."""
+        self.ways = lay(network, sites, self.fluid, stores)
 
     def open(self, store: Store, nodes: Sequence[str] = ()) -> None:
         """Make the resources of a store; names of all nodes, where it is a disk in each."""
@@ -180,7 +180,7 @@ class Fabric:
     def shared(self) -> list[int]:
         """Resources that are not a node's own: ways above the cards, stores behind them, power."""
         found = [way for level in self.ways.levels[1:] for way in (*level.up, *level.down) if way != NO_WAY]
-        found += self.ways.pairs.values()
+        found += self.ways.links
         for each in self.opened.values():
             if each.store.is_shared:
                 found += [*each.reading, *each.writing, *([] if each.requests is None else [each.requests])]
@@ -208,11 +208,11 @@ class Fabric:
         place = self.opened[store]
         place.reads(nodes, rate, record_bytes, usages)
         if place.store.is_shared:
-            self.ways.inward(nodes, rate, usages)
+            self.ways.inward(nodes, rate, store, usages)
 
     def writes(self, nodes: Sequence[int], rate: float, store: str, usages: Usages) -> None:
         """Add what it needs that each of some nodes writes so much to a store."""
         place = self.opened[store]
         place.writes(nodes, rate, usages)
         if place.store.is_shared:
-            self.ways.outward(nodes, rate, usages)
+            self.ways.outward(nodes, rate, store, usages)

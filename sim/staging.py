@@ -241,7 +241,8 @@ def _fabric(scenario: Scenario) -> Fabric:
     fabric = Fabric(Fluid())
     names = nodes(scenario)["node"].to_list()
     if scenario.network is not None:
-        fabric.lay(scenario.network, _sites(scenario, scenario.network, names))
+        hanging = {store.name: store.switch for store in scenario.stores if store.switch is not None}
+        fabric.lay(scenario.network, _sites(scenario, scenario.network, names), hanging)
     for store in scenario.stores:
         fabric.open(store, names)
     if scenario.power is not None and scenario.power.limits:

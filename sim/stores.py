@@ -53,6 +53,9 @@ class Store(Part):
         description="network: shared, behind the top, and so if left out; node: a disk in each node, which no"
         " other sees",
     )
+    switch: Name | None = Field(
+        None, description="of a drawn network, the switch that it hangs on; left out, the top of a tree"
+    )
     capacity: Bytes | None = Field(None, description="how much it holds, replicas counted once")
     on_full: WhenFull = Field(
         "wait",
@@ -72,6 +75,8 @@ class Store(Part):
         limits = (self.read, self.write, self.per_node, self.per_connection, self.capacity)
         if any(limit is not None and limit <= 0 for limit in limits):
             raise ValueError("read, write, per_node, per_connection and capacity must be more than 0")
+        if self.switch is not None and not self.is_shared:
+            raise ValueError("switch does nothing for disks in nodes")
         return self
 
     def given(self, name: str) -> Any:  # noqa: ANN401 - any field that a tier brings

@@ -4,7 +4,7 @@ A fabric is made of *levels*: the network cards of nodes, the leaf switches that
 leaves, and so on to the top. Whatever leaves a group at a level uses that group's way up, and what comes in
 its way down; equal ways side by side (the spine switches above a leaf) are one resource, as traffic is spread
 over them. That is exact for trees and for spread traffic in folded Clos networks. A dragonfly joins its
-groups pair by pair instead of at a top.
+groups pair by pair instead of at a top, and a drawn graph its switches by any links.
 
 Nodes of one scale-up domain (NVLink between nodes) reach one another there, without their cards.
 """
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from sim.parts import BytesPerSecond, Name, Part
+from sim.drawn import Graph, Link, Switch, check_graph, check_tree, path_up
+from sim.parts import BytesPerSecond, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,41 +28,25 @@ if TYPE_CHECKING:
     from sim.flows import Fluid
 
 Usages = dict[int, float]
+Shares = tuple[tuple[int, float], ...]
 Pattern = Literal["ring", "all_to_all"]
-Kind = Literal["leaf_spine", "single_switch", "fat_tree", "rails", "dragonfly", "tree"]
+Kind = Literal["leaf_spine", "single_switch", "fat_tree", "rails", "dragonfly", "tree", "graph"]
 NEEDED: Final[Mapping[Kind, tuple[str, ...]]] = {
     "leaf_spine": (), "single_switch": (), "fat_tree": ("ports",), "rails": ("nodes_per_leaf",),
     "dragonfly": ("nodes_per_leaf", "leaves_per_group"), "tree": ("switches",),
+    "graph": ("switches",),
 }  # fmt: skip
 ALLOWED: Final[Mapping[Kind, tuple[str, ...]]] = {
     "leaf_spine": ("nodes_per_leaf", "oversubscription", "spines"),
     "single_switch": (),
     "fat_tree": ("ports", "oversubscription", "core_oversubscription", "spines"),
     "rails": ("nodes_per_leaf", "oversubscription", "spines"),
-    "dragonfly": ("nodes_per_leaf", "leaves_per_group", "oversubscription", "global_link"),
+    "dragonfly": ("nodes_per_leaf", "leaves_per_group", "oversubscription", "global_link", "detours"),
     "tree": ("switches",),
+    "graph": ("switches", "links"),
 }
 """What each kind of network is described by, besides the cards and how flows meet."""
 SPECIFIC: Final = tuple(dict.fromkeys(name for names in ALLOWED.values() for name in names))
-
-
-class Switch(Part):
-    """A switch of a drawn network: what it hangs on, how wide that way is, and the nodes it serves."""
-
-    name: Name = Field(description="how others and the report call it")
-    above: Name | None = Field(None, description="the switch that it hangs on; left out, it is the top")
-    up: BytesPerSecond | None = Field(
-        None, description="bandwidth of all its links to the switch above, each direction"
-    )
-    nodes: int = Field(0, ge=0, description="nodes on it, taken in the order of the fleet")
-
-    @model_validator(mode="after")
-    def _carries_something(self) -> Self:
-        if (self.above is None) != (self.up is None):
-            raise ValueError("above and up belong together")
-        if self.up is not None and self.up <= 0:
-            raise ValueError("up must be more than 0: nothing would ever pass")
-        return self
 
 
 class Network(Part):
@@ -71,7 +56,8 @@ class Network(Part):
         "leaf_spine",
         description="leaf_spine: leaves that meet in a spine; single_switch: nothing but cards; fat_tree: "
         "three levels of switches with so many ports; rails: each card of a node on a leaf of its own; "
-        "dragonfly: groups joined pair by pair; tree: as drawn in switches",
+        "dragonfly: groups joined pair by pair; tree: as drawn in switches; graph: as drawn in switches and "
+        "links",
     )
     card: BytesPerSecond | None = Field(
         None,
@@ -100,7 +86,15 @@ class Network(Part):
         description="between each two groups of a dragonfly, each direction; left out, what the ways up of a "
         "group's leaves carry, shared out evenly among the other groups",
     )
-    switches: tuple[Switch, ...] = Field((), description="of a drawn tree")
+    detours: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0,
+        description="share of what one group of a dragonfly sends another that goes by way of a third, "
+        "spread evenly over all of them; 1 is routing after Valiant",
+    )
+    switches: tuple[Switch, ...] = Field((), description="of a drawn tree or graph")
+    links: tuple[Link, ...] = Field(
+        (), description="of a drawn graph; traffic takes the ways with the fewest of them"
+    )
     spines: Annotated[int, Field(ge=1)] | None = Field(
         None, description="equal ways up from a leaf, among which flows are spread by their headers"
     )
@@ -134,8 +128,15 @@ class Network(Part):
         if self.ports is not None and self.ports % 2:
             raise ValueError("ports must be even: half of them lead down and half up")
         if self.kind == "tree":
-            _check_tree(self.switches)
+            check_tree(self.switches)
+        if self.kind == "graph":
+            check_graph(self.switches, self.links)
         return self
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether its switches have names and serve the nodes that they say."""
+        return self.kind in ("tree", "graph")
 
     def width(self, nodes_per_rack: int) -> int:
         """Nodes on a leaf."""
@@ -148,29 +149,6 @@ class Network(Part):
         if self.flows_per_node is None or self.spines is None:
             return 1.0
         return spread_by_chance(nodes * self.flows_per_node, self.spines)
-
-
-def _check_tree(switches: Sequence[Switch]) -> None:
-    """Refuse what is no tree: ValueError with the first reason."""
-    above = {switch.name: switch.above for switch in switches}
-    if len(above) < len(switches):
-        twice = next(name for name, times in Counter(s.name for s in switches).items() if times > 1)
-        raise ValueError(f'switch "{twice}" stands there twice')
-    for name, over in above.items():
-        if over is not None and over not in above:
-            raise ValueError(f'switch "{name}" hangs on "{over}", which is not there')
-    tops = [name for name, over in above.items() if over is None]
-    for name, over in above.items():
-        passed, at = [name], over
-        while at is not None:
-            if at in passed:
-                raise ValueError(f"switches hang on one another in a circle: {' on '.join([*passed, at])}")
-            passed.append(at)
-            at = above[at]
-    if len(tops) > 1:
-        raise ValueError(
-            f"the network falls into parts: {' and '.join(tops)} have nothing above them; one may"
-        )
 
 
 def spread_by_chance(flows: int, ways: int) -> float:
@@ -234,14 +212,18 @@ class Ways:
 
     levels: list[Level] = field(default_factory=list)
     """From the cards of nodes to the top."""
-    pairs: dict[tuple[int, int], int] = field(default_factory=dict)
-    """Of a dragonfly: the way from one group of the top level to another; stores are group -1."""
+    pairs: Mapping[tuple[int, int], Shares] = field(default_factory=dict)
+    """Between groups above the top level: the ways from one to another, and the share that each carries."""
+    links: list[int] = field(default_factory=list)
+    """All ways between groups."""
     domain_of: Sequence[int] = ()
     """The scale-up domain of each node; empty where no domain has several nodes."""
     inside: list[int] = field(default_factory=list)
     """The way of each node into its domain."""
     group_of: Sequence[int] = ()
-    """Of a dragonfly: the group of each node."""
+    """The group of each node, where groups are joined by links."""
+    home_of: dict[str, int] = field(default_factory=dict)
+    """In drawn networks, where stores hang: the place after the last node that each has in every level."""
 
     def between(self, nodes: Sequence[int], rate: float, pattern: Pattern, usages: Usages) -> None:
         """Add what it needs that each of some nodes sends so much to others of them, in order of index."""
@@ -257,16 +239,27 @@ class Ways:
         if self.domain_of and self.domain_of[source] == self.domain_of[target]:
             add(usages, self.inside[source], rate)
             return
-        for level in self.levels:
+        cards = self.levels[0]
+        add(usages, cards.up[cards.group_of[source]], rate)
+        add(usages, cards.down[cards.group_of[target]], rate)
+        self._climb(source, target, rate, usages)
+
+    def _climb(self, source: int, target: int, rate: float, usages: Usages) -> None:
+        """Above the cards: up as far as the two need, across, and down."""
+        for level in self.levels[1:]:
             here, there = level.group_of[source], level.group_of[target]
             if here == there:
                 return
             add(usages, level.up[here], rate)
             add(usages, level.down[there], rate)
-        if self.pairs:
-            here, there = self.group_of[source], self.group_of[target]
-            if here != there:
-                add(usages, self.pairs[here, there], rate)
+        if self.group_of:
+            self._across(self.group_of[source], self.group_of[target], rate, usages)
+
+    def _across(self, here: int, there: int, rate: float, usages: Usages) -> None:
+        """From one group to another over the links between groups."""
+        if here != there:
+            for link, share in self.pairs[here, there]:
+                add(usages, link, rate * share)
 
     def _evenly(self, nodes: Sequence[int], rate: float, usages: Usages) -> None:
         """To all others in equal parts."""
@@ -278,12 +271,11 @@ class Ways:
                     across = here * rate * (others + 1 - here) / others
                     add(usages, level.up[group], across)
                     add(usages, level.down[group], across)
-        if self.pairs:
+        if self.group_of:
             groups = Counter(self.group_of[node] for node in nodes)
             for here, count in groups.items():
                 for there, more in groups.items():
-                    if here != there:
-                        add(usages, self.pairs[here, there], count * more * rate / others)
+                    self._across(here, there, count * more * rate / others, usages)
 
     def _from_cards(self, nodes: Sequence[int], rate: float, usages: Usages) -> None:
         """What is for others of the domain goes there; the rest takes the cards."""
@@ -299,21 +291,33 @@ class Ways:
                 add(usages, cards.up[cards.group_of[node]], far)
                 add(usages, cards.down[cards.group_of[node]], far)
 
-    def outward(self, nodes: Sequence[int], rate: float, usages: Usages) -> None:
-        """Add what it needs that each of some nodes sends so much to what is behind the top: a store."""
+    def outward(self, nodes: Sequence[int], rate: float, store: str, usages: Usages) -> None:
+        """Add what it needs that each of some nodes sends so much to a store."""
+        home = self.home_of.get(store)
         for node in nodes:
-            for level in self.levels:
-                add(usages, level.up[level.group_of[node]], rate)
-            if self.pairs:
-                add(usages, self.pairs[self.group_of[node], STORES], rate)
+            if home is None:
+                for level in self.levels:
+                    add(usages, level.up[level.group_of[node]], rate)
+                if self.group_of:
+                    self._across(self.group_of[node], STORES, rate, usages)
+            else:
+                cards = self.levels[0]
+                add(usages, cards.up[cards.group_of[node]], rate)
+                self._climb(node, home, rate, usages)
 
-    def inward(self, nodes: Sequence[int], rate: float, usages: Usages) -> None:
+    def inward(self, nodes: Sequence[int], rate: float, store: str, usages: Usages) -> None:
         """Add what it needs that each of some nodes gets so much from there."""
+        home = self.home_of.get(store)
         for node in nodes:
-            for level in self.levels:
-                add(usages, level.down[level.group_of[node]], rate)
-            if self.pairs:
-                add(usages, self.pairs[STORES, self.group_of[node]], rate)
+            if home is None:
+                for level in self.levels:
+                    add(usages, level.down[level.group_of[node]], rate)
+                if self.group_of:
+                    self._across(STORES, self.group_of[node], rate, usages)
+            else:
+                cards = self.levels[0]
+                add(usages, cards.down[cards.group_of[node]], rate)
+                self._climb(home, node, rate, usages)
 
 
 STORES: Final = -1
@@ -343,12 +347,20 @@ class Site:
     """What it can send to others of its domain, bytes a second."""
 
 
-def lay(network: Network, sites: Sequence[Site], fluid: Fluid) -> Ways:
-    """The resources of a network that joins some nodes."""
+def lay(
+    network: Network, sites: Sequence[Site], fluid: Fluid, stores: Mapping[str, str] | None = None
+) -> Ways:
+    """The resources of a network that joins some nodes, and stores to the switches of a drawn one."""
     cards = [site.card for site in sites]
     ways = Ways([_level(range(len(sites)), cards, [site.name for site in sites], ("out", "in"), fluid)])
-    if network.kind == "tree":
-        ways.levels += _drawn(network, fluid, len(sites))
+    if network.is_drawn:
+        homes = [switch.name for switch in network.switches for _ in range(switch.nodes)]
+        ways.home_of = {store: len(homes) + place for place, store in enumerate(stores or {})}
+        homes += (stores or {}).values()
+        if network.kind == "tree":
+            ways.levels += _drawn(network, fluid, homes)
+        else:
+            _link(network, fluid, homes, ways)
     elif network.kind != "single_switch":
         _stack(network, sites, fluid, ways)
     if any(site.domain >= 0 for site in sites):
@@ -379,17 +391,57 @@ def _stack(network: Network, sites: Sequence[Site], fluid: Fluid, ways: Ways) ->
         ways.group_of = [leaf // (network.leaves_per_group or 1) for leaf in leaf_of]
         of_leaf = {site.leaf: group for site, group in zip(sites, ways.group_of, strict=True)}
         groups = _sums([of_leaf[leaf] for leaf in range(len(rates))], rates)
-        others = max(1, len(groups) - 1)
-        for here, rate in enumerate(groups):
-            link = network.global_link or rate / others
-            for there in range(len(groups)):
-                if here != there:
-                    ways.pairs[here, there] = fluid.resource(f"group {here} to {there}", link)
-            ways.pairs[here, STORES] = fluid.resource(f"group {here} to stores", link)
-            ways.pairs[STORES, here] = fluid.resource(f"stores to group {here}", link)
+        _join(network, groups, fluid, ways)
 
 
-def _drawn(network: Network, fluid: Fluid, nodes: int) -> Iterator[Level]:
+def _join(network: Network, groups: Sequence[float], fluid: Fluid, ways: Ways) -> None:
+    """Groups of a dragonfly, pair by pair, each with what its leaves carry upwards."""
+    numbers = range(len(groups))
+    direct: dict[tuple[int, int], int] = {}
+    for here, rate in enumerate(groups):
+        link = network.global_link or rate / max(1, len(groups) - 1)
+        for there in numbers:
+            if here != there:
+                direct[here, there] = fluid.resource(f"group {here} to {there}", link)
+        direct[here, STORES] = fluid.resource(f"group {here} to stores", link)
+        direct[STORES, here] = fluid.resource(f"stores to group {here}", link)
+    pairs: dict[tuple[int, int], Shares] = {}
+    for (here, there), way in direct.items():
+        by_way_of = [third for third in numbers if third not in (here, there)] if network.detours else []
+        if STORES in (here, there) or not by_way_of:
+            pairs[here, there] = ((way, 1.0),)
+            continue
+        each = network.detours / len(by_way_of)
+        legs = [(direct[leg], each) for third in by_way_of for leg in ((here, third), (third, there))]
+        pairs[here, there] = ((way, 1.0 - network.detours), *legs)
+    ways.pairs, ways.links = pairs, list(direct.values())
+
+
+class Routes(dict[tuple[int, int], Shares]):
+    """The ways between switches of a graph, found when they are asked for."""
+
+    def __init__(self, graph: Graph, links: Sequence[int]) -> None:
+        super().__init__()
+        self._graph, self._links = graph, links
+
+    def __missing__(self, ends: tuple[int, int]) -> Shares:
+        found = tuple((self._links[link], share) for link, share in self._graph.shares(*ends).items())
+        self[ends] = found
+        return found
+
+
+def _link(network: Network, fluid: Fluid, homes: Sequence[str], ways: Ways) -> None:
+    """The links of a drawn graph, and the switches that nodes and stores hang on."""
+    number = {switch.name: place for place, switch in enumerate(network.switches)}
+    ways.group_of = [number[home] for home in homes]
+    for link in network.links:
+        one, other = link.between
+        ways.links += [fluid.resource(f"{a} to {b}", link.rate) for a, b in ((one, other), (other, one))]
+    ends = [(number[a], number[b], link.rate) for link in network.links for a, b in (link.between,)]
+    ways.pairs = Routes(Graph(len(number), ends), ways.links)
+
+
+def _drawn(network: Network, fluid: Fluid, homes: Sequence[str]) -> Iterator[Level]:
     """A level for each step up, from the switches that nodes hang on to those below the top.
 
     Branches of different depth come together from below: a node whose branch is short stays on its highest
@@ -397,8 +449,7 @@ def _drawn(network: Network, fluid: Fluid, nodes: int) -> Iterator[Level]:
     """
     above = {switch.name: switch.above for switch in network.switches}
     up = {switch.name: switch.up for switch in network.switches}
-    homes = [switch.name for switch in network.switches for _ in range(switch.nodes)]
-    paths = [_path(home, above) for home in homes]
+    paths = [path_up(home, above) for home in homes]
     depth = max((len(path) for path in paths), default=0)
     for place in range(depth):
         # counted from the top, so that what is the same switch for two nodes is at the same height
@@ -409,18 +460,9 @@ def _drawn(network: Network, fluid: Fluid, nodes: int) -> Iterator[Level]:
             number[name] if name is not None else len(known) + node for node, name in enumerate(names)
         ]
         level = _level(group_of, [up[name] or 0.0 for name in known], known, ("up", "down"), fluid)
-        level.up += [NO_WAY] * nodes
-        level.down += [NO_WAY] * nodes
+        level.up += [NO_WAY] * len(homes)
+        level.down += [NO_WAY] * len(homes)
         yield level
-
-
-def _path(home: str, above: Mapping[str, str | None]) -> list[str]:
-    """Switches from a node's own to the one below the top."""
-    path, at = [], home
-    while (over := above[at]) is not None:
-        path.append(at)
-        at = over
-    return path
 
 
 def _level(

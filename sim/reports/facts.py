@@ -290,6 +290,8 @@ def _kind_of_link(name: str) -> str:
         return _WAYS_UP.get(first.partition(" ")[0], f"the way above {first}")
     if first.startswith("group ") or name.startswith("stores to group"):
         return "the links between groups"
+    if " to " in name:
+        return f"the link from {name}"
     if name.startswith("power "):
         return name if name in ("power of the hall", "power cap of GPUs") else "power of racks"
     if last == "requests":

@@ -200,6 +200,8 @@ def test_preempted_jobs_keep_what_is_safe() -> None:
         ("network: {card: 0 GB/s}", "card must be more than 0"),
         ("network: {card: 1 GB/s, oversubscription: 0}", "oversubscription"),
         ("checkpoints: [{every: 1 h, size: 1 GB, store: lustre}]", '"lustre" is not a store'),
+        ("network: {kind: tree, card: 1 GB/s, switches: [{name: a, nodes: 3}]}", "serve 3 nodes, but"),
+        ("network: {kind: graph, card: 1 GB/s, switches: [{name: a, nodes: 2}]}", "stores.0.switch"),
         (
             (
                 "traffic: [{reads: 1 GB/s, store: nfs}]\n"
@@ -221,6 +223,36 @@ def test_what_is_not_there_is_told(tmp_path: Path, lines: str, told: str) -> Non
     with pytest.raises(ScenarioError) as caught:
         load(path)
     assert told in str(caught.value)
+
+
+def test_a_store_hangs_on_a_switch_that_is_there() -> None:
+    network = {"kind": "tree", "card": GB, "switches": [{"name": "core", "nodes": 4}]}
+    with pytest.raises(ValueError, match='"cor" is not a switch of the network; did you mean "core"'):
+        scenario(network=network, stores=[NFS | {"switch": "cor"}])
+    with pytest.raises(ValueError, match="only a network of kind tree or graph"):
+        scenario(network={"card": GB}, stores=[NFS | {"switch": "core"}])
+    with pytest.raises(ValueError, match="switch does nothing for disks"):
+        scenario(network=network, stores=[NFS | {"switch": "core", "place": "node"}])
+
+
+def test_jobs_meet_on_the_links_of_a_drawn_graph_and_on_the_way_to_a_store() -> None:
+    """Two leaves on two spines, 2.5 GB/s on each link; the store hangs on one of them."""
+    network = {
+        "kind": "graph", "card": 10 * GB,
+        "switches": [{"name": "a", "nodes": 2}, {"name": "b", "nodes": 2}, {"name": "s"}, {"name": "t"}],
+        "links": [{"between": [leaf, spine], "rate": 2.5 * GB} for leaf in "ab" for spine in "st"],
+    }  # fmt: skip
+    sends = {"network": network, "traffic": [{"sends": 10 * GB}], "placement": "scatter"}
+    alone = play(jobs((0, 100, 32)), **sends)
+    assert spans(alone) == {0: [(0, 200)]}
+    assert links(alone)["a to t"][1] == links(alone)["t to b"][1] == pytest.approx(500 * GB)
+    wide = NFS | {"read": 100 * GB, "switch": "t"}
+    reads = {"network": network, "stores": [wide], "traffic": [{"reads": 5 * GB, "store": "nfs"}]}
+    fed = play(jobs((0, 100, 32)), **reads)  # 10 GB/s for each leaf over one link of 2.5 GB/s
+    assert spans(fed) == {0: [(0, 400)]}
+    lost = {name: numbers[2] for name, numbers in links(fed).items() if numbers[2]}
+    assert set(lost) <= {"t to a", "t to b"}
+    assert sum(lost.values()) == pytest.approx(32 * 300)
 
 
 def test_a_store_without_bandwidth_is_refused() -> None:

@@ -97,6 +97,21 @@ def test_a_drawn_network_has_no_place_for_more_nodes(small: Path) -> None:
         experiment.marginal(load(small), small.parent)
 
 
+def test_links_of_a_drawn_network_are_enlarged_together(small: Path) -> None:
+    drawn = (
+        "{kind: graph, switches: [{name: a, nodes: 2}, {name: b, nodes: 2}, {name: s}],"
+        " links: [{between: [a, s], rate: 4 GB/s}, {between: [s, b], rate: 2 GB/s}]}"
+    )
+    text = SMALL.replace("{nodes_per_leaf: 2, oversubscription: 4}", drawn)
+    text = text.replace("write: 1 GB/s}", "write: 1 GB/s, switch: s}").replace("e1000}", "e1000, switch: s}")
+    small.write_text(text)
+    found = {change.name: change.scenario for change in changes(load(small))}
+    assert "2 more nodes of p" not in found
+    wider = found["all links a quarter wider"].network
+    assert wider is not None
+    assert [link.rate for link in wider.links] == [5e9, 2.5e9]
+
+
 def test_the_quickstart_says_truly_what_binds_first() -> None:
     """It names the file system; with twice as much of it about as much comes back as it promised at most."""
     path = SCENARIOS / "quickstart.yaml"

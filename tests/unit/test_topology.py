@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from sim.flows import Fluid
-from sim.topology import STORES, Network, Site, Usages, Ways, lay, spread_by_chance
+from sim.topology import Network, Site, Usages, Ways, lay, spread_by_chance
 
 
 def built(nodes: int, per_leaf: int = 2, domain: int = 0, **network: Any) -> tuple[Ways, Fluid]:
@@ -85,9 +85,21 @@ def test_groups_of_a_dragonfly_are_joined_pair_by_pair() -> None:
     assert evenly["group 0 to 2"] == pytest.approx(4 * 4 / 11)
     ways, fluid = fly
     usages: Usages = {}
-    ways.inward([0], 1.0, usages)
-    assert fluid.names[ways.pairs[STORES, 0]] == "stores to group 0"
-    assert ways.pairs[STORES, 0] in usages
+    ways.inward([0], 1.0, "lustre", usages)
+    assert {fluid.names[way] for way in usages} == {"n0 in", "leaf 0 down", "stores to group 0"}
+
+
+def test_detours_of_a_dragonfly_take_every_third_group_evenly() -> None:
+    fly = built(8, per_leaf=1, kind="dragonfly", nodes_per_leaf=1, leaves_per_group=2, detours=0.5)
+    ring = needs(fly, [0, 2], "ring")
+    across = {name: use for name, use in ring.items() if name.startswith("group")}
+    assert across == {
+        "group 0 to 1": 0.5, "group 0 to 2": 0.25, "group 2 to 1": 0.25, "group 0 to 3": 0.25,
+        "group 3 to 1": 0.25, "group 1 to 0": 0.5, "group 1 to 2": 0.25, "group 2 to 0": 0.25,
+        "group 1 to 3": 0.25, "group 3 to 0": 0.25,
+    }  # fmt: skip
+    pair = built(4, per_leaf=1, kind="dragonfly", nodes_per_leaf=1, leaves_per_group=2, detours=0.5)
+    assert needs(pair, [0, 2], "ring")["group 0 to 1"] == 1.0, "no third group to go by way of"
 
 
 def test_a_stated_global_link_is_what_groups_get() -> None:
@@ -120,6 +132,80 @@ def test_nodes_on_the_top_itself_need_no_way_up() -> None:
     found = needs(built(3, kind="tree", switches=top), [0, 1, 2], "all_to_all")
     assert found["side up"] == pytest.approx(1.0)
     assert set(found) == {"side up", "side down", *(f"n{n} {way}" for n in range(3) for way in ("in", "out"))}
+
+
+def test_a_store_of_a_drawn_tree_hangs_on_its_switch() -> None:
+    fluid = Fluid()
+    sites = [Site(f"n{n}", n, 1.0) for n in range(6)]
+    ways = lay(Network(kind="tree", switches=DRAWN), sites, fluid, {"burst": "west", "near": "a"})
+    found: dict[tuple[str, int], set[str]] = {}
+    for store in ("burst", "near", "lustre"):
+        for node in (0, 2, 4):
+            usages: Usages = {}
+            ways.inward([node], 1.0, store, usages)
+            found[store, node] = {fluid.names[way] for way in usages} - {f"n{node} in"}
+    assert found == {
+        ("burst", 0): {"a down"}, ("burst", 2): {"b down"}, ("burst", 4): {"west up", "east down"},
+        ("near", 0): set(), ("near", 2): {"a up", "b down"}, ("near", 4): {"a up", "west up", "east down"},
+        ("lustre", 0): {"west down", "a down"}, ("lustre", 2): {"west down", "b down"},
+        ("lustre", 4): {"east down"},
+    }  # fmt: skip
+    usages = {}
+    ways.outward([4], 1.0, "near", usages)
+    assert {fluid.names[way] for way in usages} == {"n4 out", "east up", "west down", "a down"}
+
+
+GRAPH = {
+    "kind": "graph",
+    "switches": ({"name": "a", "nodes": 2}, {"name": "b", "nodes": 2}, {"name": "s"}, {"name": "t"}),
+    "links": (
+        {"between": ("a", "s"), "rate": 3.0}, {"between": ("a", "t"), "rate": 1.0},
+        {"between": ("s", "b"), "rate": 3.0}, {"between": ("t", "b"), "rate": 3.0},
+        {"between": ("s", "t"), "rate": 9.0},
+    ),
+}  # fmt: skip
+"""Two leaves and two spines: what is sent is spread over both in proportion to the links to them."""
+
+
+def test_a_drawn_graph_spreads_over_its_shortest_ways() -> None:
+    graph = built(4, **GRAPH)
+    near, far = needs(graph, [0, 1], "ring"), needs(graph, [0, 2], "ring")
+    assert set(near) == {"n0 out", "n1 in", "n1 out", "n0 in"}
+    assert {name: use for name, use in far.items() if " to " in name} == {
+        "a to s": 0.75, "a to t": 0.25, "s to b": 0.75, "t to b": 0.25,
+        "b to s": 0.5, "b to t": 0.5, "s to a": 0.5, "t to a": 0.5,
+    }  # fmt: skip
+    evenly = needs(graph, [0, 1, 2, 3], "all_to_all")
+    assert evenly["a to s"] == pytest.approx(0.75 * 2 * 2 / 3)
+    assert capacity(graph, "s to t") == 9.0
+
+
+def test_stores_of_a_drawn_graph_are_reached_over_its_links() -> None:
+    fluid = Fluid()
+    sites = [Site(f"n{n}", n, 1.0) for n in range(4)]
+    ways = lay(Network.model_validate(GRAPH), sites, fluid, {"lustre": "s"})
+    usages: Usages = {}
+    ways.inward([0, 2], 1.0, "lustre", usages)
+    ways.outward([0], 0.5, "lustre", usages)
+    assert {fluid.names[way]: use for way, use in usages.items()} == {
+        "n0 in": 1.0, "n2 in": 1.0, "s to a": 1.0, "s to b": 1.0, "n0 out": 0.5, "a to s": 0.5,
+    }  # fmt: skip
+
+
+def test_a_graph_of_leaves_and_spines_is_a_leaf_spine_fabric() -> None:
+    """What crosses a leaf's links to both spines together is what crosses its way up."""
+    leaves = tuple({"name": f"leaf {n}", "nodes": 4} for n in range(4))
+    links = tuple({"between": (f"leaf {n}", s), "rate": 2.0} for n in range(4) for s in "st")
+    drawn = built(16, kind="graph", switches=(*leaves, {"name": "s"}, {"name": "t"}), links=links)
+    known = built(16, per_leaf=4)
+    rng = np.random.default_rng(8)
+    for pattern in ("ring", "all_to_all"):
+        for _ in range(20):
+            nodes = sorted(rng.choice(16, rng.integers(2, 17), replace=False).tolist())
+            mine, theirs = needs(drawn, nodes, pattern), needs(known, nodes, pattern)
+            for leaf in range(4):
+                up = sum(mine.get(f"leaf {leaf} to {s}", 0.0) for s in "st")
+                assert up == pytest.approx(theirs.get(f"leaf {leaf} up", 0.0))
 
 
 def test_nodes_of_one_scale_up_domain_leave_their_cards_alone() -> None:
@@ -203,6 +289,14 @@ def test_collisions_make_the_ways_up_thinner() -> None:
             "up must be more",
         ),
         ({"kind": "tree", "switches": ({"name": "a"}, {"name": "b", "above": "a"})}, "above and up belong"),
+        ({"kind": "tree", "switches": ({"name": "a"},), "links": GRAPH["links"]}, "links does nothing"),
+        ({**GRAPH, "links": GRAPH["links"][:1]}, "falls into parts: no way leads from b to a"),
+        ({**GRAPH, "links": ({"between": ("a", "x"), "rate": 1.0},)}, 'switch "x", which is not there'),
+        ({**GRAPH, "links": ({"between": ("a", "a"), "rate": 1.0},)}, 'joins "a" with itself'),
+        ({**GRAPH, "links": ({"between": ("a", "b"), "rate": 0.0},)}, "rate must be more than 0"),
+        ({**GRAPH, "links": (*GRAPH["links"], {"between": ("s", "a"), "rate": 1.0})}, "a and s are linked"),
+        ({"kind": "graph", "switches": ({"name": "b", "above": "a", "up": 1.0},)}, "as in a tree"),
+        ({"kind": "dragonfly", "nodes_per_leaf": 2, "leaves_per_group": 2, "detours": 1.5}, "less than"),
     ],
 )  # fmt: skip
 def test_networks_that_cannot_be_are_refused(network: dict[str, Any], told: str) -> None:
