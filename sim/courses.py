@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sim import units, words
-from sim.caches import NodeCaches
+from sim.caches import NodeCaches, Readers, found_together
 from sim.checkpoints import Saving
 from sim.errors import PlanError
 from sim.log import Outcome
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 FETCHES, RESTARTS, LOADS, WORKS, WRITES, WAITS = "fetches", "restarts", "loads", "works", "writes", "waits"
 """What a run does: fetch its image, start, load its state, work, write, or wait for room to write."""
 ALMOST: Final = 1e-9
+PARTS: Final = 16
+"""In so many parts of a first pass a job looks anew at what others have brought meanwhile."""
 NOTHING: Final = Saving()
 NETWORK, STORES, POWER = range(3)
 """Kinds of what holds jobs up."""
@@ -109,8 +111,14 @@ class Course:
     """Work of the whole of that pass."""
     pass_number: int = 0
     """By which caches know it."""
+    passed: float = 0.0
+    """How much of that pass its nodes' caches know of."""
+    own: float = 0.0
+    """How much of what it has passed they hold, as a share of the data set."""
+    in_company: bool = False
+    """Whether others have filled the same caches during that pass."""
     held: float = 0.0
-    """Share of its data set that its nodes' caches hold."""
+    """Share of its data set that it finds in its nodes' caches."""
     has_room: bool = False
     """Whether there is a place in the store for the checkpoint that it writes."""
     usages: dict[int, float] = field(default_factory=dict)
@@ -151,6 +159,8 @@ class Courses:
     rooms: dict[str, Room] = field(default_factory=dict)
     """What lies in the stores that have a limited capacity."""
     caches: NodeCaches = field(default_factory=NodeCaches)
+    readers: Readers[Job] = field(default_factory=Readers)
+    """Jobs that read a data set which their nodes cache."""
     waiting: list[Course] = field(default_factory=list)
     """Those who wait for room to write, first come first."""
     meter: Meter | None = None
@@ -207,6 +217,7 @@ class Courses:
             self._account(course, now_s)
             self._drop(course, now_s)
             self._free(course, now_s, all_of_it=False)
+            self._reads_no_more(course, now_s)
 
     def close(
         self, job: Job, now_s: float, outcome: Outcome
@@ -223,6 +234,7 @@ class Courses:
             self._drop(course, now_s)
         if course.first_pass_s > ALMOST:
             self._fill_caches(course, now_s)
+        self._reads_no_more(course, now_s)
         self._free(course, now_s, all_of_it=outcome in OVER)
         whole_s = now_s - course.begun_s
         kept_s = course.safe_s
@@ -276,7 +288,7 @@ class Courses:
         job = course.job
         if course.phase == FETCHES:
             for node in course.nodes:
-                self.caches.fill(_image(course), (node,), 1.0, self.caches.new_pass())
+                self.caches.settle(_image(course), (node,), 1.0, self.caches.new_pass())
             self._start(course, now_s)
         elif course.phase == RESTARTS:
             self._load(course, now_s)
@@ -286,7 +298,7 @@ class Courses:
             if course.done_s >= job.work_left_s * (1 - ALMOST):
                 self.ends(job, now_s)
             elif course.until_saved_s > ALMOST * job.work_left_s:
-                self._go_on(course, now_s)  # the first pass is over, and caches are full
+                self._go_on(course, now_s)  # the first pass, or a part of it, is over
             else:
                 self._write(course, now_s)
         elif course.saving.lag_s:
@@ -315,13 +327,14 @@ class Courses:
         """Work on, at what it needs of network and stores now."""
         course.phase, course.since_s = WORKS, now_s
         course.told_s, course.untold_s = now_s, 0.0
-        is_first = course.first_pass_s > ALMOST
-        course.chunk_s = min(course.until_saved_s, course.first_pass_s) if is_first else course.until_saved_s
+        course.chunk_s = course.until_saved_s
+        if course.first_pass_s > ALMOST:
+            course.chunk_s = min(course.until_saved_s, self._part_of_pass(course, now_s))
         usages = course.usages = {}
         traffic, cap = course.demand.traffic, 1.0
         widest = 0.0
         if traffic is not None:
-            reads = traffic.reads * traffic.missed(course.held)
+            reads = traffic.reads * self._missed(course, traffic)
             widest = max(reads, traffic.sends if len(course.nodes) > 1 else 0.0)
             self.fabric.between(course.nodes, traffic.sends, traffic.pattern, usages)
             if traffic.store is not None and reads > 0:
@@ -359,27 +372,103 @@ class Courses:
         full = traffic.held(len(course.nodes))
         if not full:
             return
-        data_set = course.demand.data_set
-        for other in self.running.values():
-            if other is not course and other.first_pass_s > ALMOST and other.demand.data_set == data_set:
-                self._fill_caches(other, now_s)
-        course.held = min(full, self.caches.held(data_set, course.nodes))
+        self.readers.add(course.job, course.demand.data_set, course.nodes)
+        company = self._company(course)
+        for other in company:
+            self._fill_caches(other, now_s)
+        course.held = min(full, self.caches.held(course.demand.data_set, course.nodes))
         if course.held < full * (1 - ALMOST):
             course.first_pass_s = course.pass_s = traffic.first_pass_s(len(course.nodes))
             course.pass_number = self.caches.new_pass()
+        for other in company:
+            if course.first_pass_s and other.first_pass_s > ALMOST:
+                course.in_company = True
+                if not other.in_company:
+                    other.in_company = True
+                    self._reads_on(other, now_s)
+            elif other.first_pass_s <= ALMOST:
+                self._has_other_readers(other, now_s)
+
+    def _company(self, course: Course) -> list[Course]:
+        """Others that read the same data set on some of the same nodes."""
+        beside = self.readers.beside(course.job, course.demand.data_set, course.nodes)
+        return [self.running[job] for job in beside]
+
+    def _missed(self, course: Course, traffic: TrafficRule) -> float:
+        """Share of what a job reads that it does not find in its nodes' caches."""
+        if not course.held or course.first_pass_s > ALMOST:
+            return 1.0 - course.held  # what is filled for the first time drops nothing yet
+        readers, count = 1.0, len(course.nodes)
+        if traffic.drops(count):
+            beside = self.readers.beside(course.job, course.demand.data_set, course.nodes)
+            readers += sum(beside.values()) / count  # who reads on a part of its nodes counts as that part
+        return traffic.missed(course.held, readers)
+
+    def _has_other_readers(self, course: Course, now_s: float) -> None:
+        """Others have begun or ceased to read what a job reads, so that it finds more or less."""
+        traffic = course.demand.traffic
+        if traffic is not None and course.first_pass_s <= ALMOST and traffic.drops(len(course.nodes)):
+            self._reads_on(course, now_s)
+
+    def _reads_on(self, course: Course, now_s: float) -> None:
+        """What a job finds in caches has changed: its work goes on with that."""
+        activity = course.activity
+        if course.phase == WORKS and activity is not None and activity.bundle is not None:
+            self._account(course, now_s)
+            self.fabric.fluid.remove(activity, now_s)
+            course.activity = None
+            self._go_on(course, now_s)
+
+    def _reads_no_more(self, course: Course, now_s: float) -> None:
+        """A job has gone; others may find less."""
+        traffic = course.demand.traffic
+        if traffic is None or not traffic.held(len(course.nodes)):
+            return
+        company = self._company(course)
+        self.readers.remove(course.job, course.demand.data_set, course.nodes)
+        for other in company:
+            self._has_other_readers(other, now_s)
+
+    def _part_of_pass(self, course: Course, now_s: float) -> float:
+        """Work until what it finds in its first pass is looked at anew: to its end, if nobody else fills."""
+        traffic = course.demand.traffic
+        if traffic is None or not course.in_company:
+            return course.first_pass_s
+        company = [other for other in self._company(course) if other.first_pass_s > ALMOST]
+        for each in (course, *company):
+            self._fill_caches(each, now_s)
+        full = traffic.held(len(course.nodes))
+        there = min(full, self.caches.held(course.demand.data_set, course.nodes))
+        if there >= full * (1 - ALMOST) and traffic.drops(len(course.nodes)):
+            course.first_pass_s, course.held = (
+                0.0,
+                full,
+            )  # from now on something is dropped for all that comes
+            return course.until_saved_s
+        others = [(each.passed, each.own) for each in company]
+        course.held = found_together(there, full, (course.passed, course.own), others, 1 / PARTS)
+        return min(course.first_pass_s, course.pass_s / PARTS)
 
     def _fill_caches(self, course: Course, now_s: float) -> None:
         """Note what the first pass of a run has brought into its nodes' caches until now."""
         traffic, left_s = course.demand.traffic, course.first_pass_s
         if traffic is None or not course.pass_s:
             return
-        if course.phase == WORKS and course.activity is not None and course.activity.bundle is not None:
-            left_s -= course.chunk_s - self.fabric.fluid.left(course.activity, now_s)
-        done = 1.0 - left_s / course.pass_s
-        if done > ALMOST:
-            full = traffic.held(len(course.nodes))
-            share = min(full, course.held + done * (full - course.held))
-            self.caches.fill(course.demand.data_set, course.nodes, share, course.pass_number)
+        if course.phase == WORKS and course.activity is not None:
+            goes_on = course.activity.bundle is not None
+            left_s -= course.chunk_s - (self.fabric.fluid.left(course.activity, now_s) if goes_on else 0.0)
+        passed = 1.0 - left_s / course.pass_s
+        if passed <= course.passed + ALMOST:
+            return
+        data_set, full = course.demand.data_set, traffic.held(len(course.nodes))
+        if left_s <= ALMOST:
+            self.caches.settle(data_set, course.nodes, full, course.pass_number)
+            return
+        free = full - min(full, self.caches.held(data_set, course.nodes))
+        found = (passed - course.passed) * course.held
+        course.own += found + min(passed - course.passed - found, free)
+        course.passed = passed
+        self.caches.fill(data_set, course.nodes, min(full, course.own), course.pass_number)
 
     def _write(self, course: Course, now_s: float) -> None:
         """A checkpoint is due."""

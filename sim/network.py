@@ -107,9 +107,16 @@ class TrafficRule(Part):
             return 0.0
         return min(1.0, nodes * self.cache / self.data_set)
 
-    def missed(self, held: float) -> float:
-        """Share of what a job reads that caches do not have which hold such a share of its data set."""
-        return 1.0 - hit_ratio(self.cache_policy, held)
+    def missed(self, held: float, readers: float = 1.0) -> float:
+        """Share of what a job reads that caches do not have which hold such a share of its data set.
+
+        In them read so many jobs, itself among them.
+        """
+        return 1.0 - hit_ratio(self.cache_policy, held, readers)
+
+    def drops(self, nodes: int) -> bool:
+        """Whether the caches of so many nodes drop some of what is read: who else reads matters."""
+        return self.cache_policy in ("lru", "fifo") and 0.0 < self.held(nodes) < 1.0
 
     def of_training(self, rings: float, evenly: float, reads: float) -> TrafficRule:
         """The rule with what a training was found to send, by rings and evenly to all, and to read.

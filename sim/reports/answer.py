@@ -62,6 +62,7 @@ def sentences(results: Results) -> list[str]:
     return [
         *_verdict(facts),
         *told(facts.objectives),
+        *_sharing_binds(facts),
         *_occupied(facts),
         *_waits(facts),
         *_longest_waiters(facts),
@@ -368,8 +369,11 @@ def _unfinished(facts: Facts) -> list[str]:
     if moved:
         plural = "promised start" if moved == 1.0 else "promised starts"
         starts = f"{words.significant(moved)} {plural}" + (" on average" if facts.replicated else "")
-        nodes = " or nodes failed" if facts.scenario.failures is not None else ""
-        said.append(f"{starts} had to move because a running job outlived its estimate{nodes}.")
+        scenario = facts.scenario
+        shares = bool(scenario.traffic) or (scenario.power is not None and scenario.power.limits)
+        slowed = " or was slowed down" if shares else ""
+        nodes = f"{',' * shares} or nodes failed" if scenario.failures is not None else ""
+        said.append(f"{starts} had to move because a running job outlived its estimate{slowed}{nodes}.")
     return said
 
 
@@ -424,8 +428,8 @@ def _passed_over(facts: Facts) -> list[str]:
 def _next(facts: Facts) -> list[str]:
     """What to look at next, from what bound most."""
     cause = binding_cause(facts)
-    if sharing := _sharing_binds(facts):
-        return sharing
+    if _sharing_binds(facts):
+        return []  # said at the beginning
     if is_overloaded(facts):
         return ["Add GPUs or admit less work first: no policy can serve more GPU time than there is."]
     return [] if cause is None or facts.started_at_once >= _NEARLY_ALL else [_NEXT[cause]]

@@ -1,11 +1,12 @@
 """Caches of data sets that are read in a new order in every pass, against playing them."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from sim.caches import NodeCaches, Policy, hit_ratio, throughput
+from sim.caches import NodeCaches, Policy, found_together, hit_ratio, throughput
 from sim.errors import PlanError
 
 
@@ -51,6 +52,34 @@ def test_edges() -> None:
         hit_ratio("lru", -0.1)
 
 
+@pytest.mark.parametrize("readers", [2, 4])
+@pytest.mark.parametrize("share", [0.15, 0.5, 0.8])
+@pytest.mark.parametrize("policy", ["static", "lru", "fifo"])
+def test_readers_of_one_cache_find_more_than_one_alone(policy: Policy, share: float, readers: int) -> None:
+    """Each in a new order in every pass, at places of their passes that differ."""
+    rng = np.random.default_rng(7)
+    items, room = 1500, round(1500 * share)
+    cache: OrderedDict[int, None] = OrderedDict((item, None) for item in range(room))
+    orders = [rng.permutation(items) for _ in range(readers)]
+    places = rng.integers(0, items, readers).tolist()
+    hits = []
+    for turn in range(12 * items):
+        for reader in range(readers):
+            if places[reader] == items:
+                orders[reader], places[reader] = rng.permutation(items), 0
+            item = int(orders[reader][places[reader]])
+            places[reader] += 1
+            if turn >= 3 * items:
+                hits.append(item in cache)
+            if item in cache and policy == "lru":
+                cache.move_to_end(item)
+            elif item not in cache and policy != "static":
+                cache[item] = None
+                cache.popitem(last=False)
+    error = 0.035 if policy == "fifo" else 0.02
+    assert hit_ratio(policy, share, readers) == pytest.approx(np.mean(hits), abs=error)
+
+
 def test_more_cache_never_finds_less() -> None:
     for policy in ("static", "lru", "fifo"):
         found = [hit_ratio(policy, c) for c in np.linspace(0, 1, 41)]  # type: ignore[arg-type]
@@ -74,13 +103,49 @@ def test_nodes_that_read_together_hold_parts_and_others_hold_them_by_chance() ->
     assert [caches.held(name, [0, 1]) for name in ("images", "text")] == [0.5, 0.0]
 
 
-def test_a_pass_replaces_what_it_has_brought_so_far_and_takes_nothing_from_others() -> None:
+def test_what_passes_bring_is_by_chance_the_same_until_one_of_them_is_over() -> None:
     caches = NodeCaches()
     number = caches.new_pass()
     for share in (0.2, 0.6):
         caches.fill("images", [0, 1], share, number)
         assert caches.held("images", [0, 1]) == pytest.approx(share)
     caches.fill("images", [1], 0.1, caches.new_pass())
-    assert caches.held("images", [0, 1]) == pytest.approx(0.6)
-    caches.fill("images", [1], 0.9, caches.new_pass())
+    assert caches.held("images", [0, 1]) == pytest.approx(1 - 0.4 * 0.9)
+    caches.settle("images", [1], 0.9, caches.new_pass())
     assert caches.held("images", [0, 1]) == pytest.approx(1 - 0.7 * 0.1)
+    caches.settle("images", [0, 1], 1.0, number)
+    assert caches.held("images", [0]) == pytest.approx(0.5)
+    assert caches.held("images", [1]) == pytest.approx(0.9), "where another has more it stays"
+
+
+@pytest.mark.parametrize("starts", [(0.0, 0.0), (0.0, 0.0, 0.0, 0.0), (0.0, 0.5), (0.0, 0.3, 0.8)])
+def test_readers_together_find_what_playing_the_cache_finds(starts: Sequence[float]) -> None:
+    """Each passes once in an order of its own, as fast as the others, from its start on."""
+    items, parts = 16_000, 16
+    rng = np.random.default_rng(3)
+    orders = [rng.permutation(items) for _ in starts]
+    cache = np.zeros(items, dtype=bool)
+    played = np.zeros((len(starts), parts))
+    first = [round(start * items) for start in starts]
+    for moment in range(items + max(first)):
+        for reader, order in enumerate(orders):
+            if 0 <= (passed := moment - first[reader]) < items:
+                played[reader, passed * parts // items] += cache[order[passed]] / (items / parts)
+                cache[order[passed]] = True
+    there, time, told = 0.0, 0.0, np.zeros((len(starts), parts))
+    step = 1 / parts
+    for tick in range(round((1 + max(starts)) * parts) + 1):
+        time = tick * step
+        reading = [r for r, start in enumerate(starts) if -1e-9 <= time - start + step * 0.5 < 1.0]
+        read = {r: max(0.0, time - starts[r]) for r in reading}
+        found = {
+            r: found_together(
+                there, 1.0, (read[r], read[r]), [(u, u) for other, u in read.items() if other != r], step
+            )
+            for r in reading
+        }
+        for r in reading:
+            told[r, min(parts - 1, round((time - starts[r]) * parts))] = found[r]
+        there = min(1.0, there + step * sum(1.0 - each for each in found.values()))
+    assert told == pytest.approx(played, abs=0.06)
+    assert told.mean(axis=1) == pytest.approx(played.mean(axis=1), abs=0.02)

@@ -1,6 +1,5 @@
 """The check of a log: loads with known answers, and each kind of finding."""
 
-import time
 from pathlib import Path
 
 import polars as pl
@@ -191,13 +190,11 @@ def test_the_buckets_add_up_to_the_whole(rows: list[tuple[int, int, int]], bucke
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the public traces are not beside the checkout")
-def test_philly_is_offered_13_per_cent_of_352_nodes_within_seconds() -> None:
+def test_philly_is_offered_13_per_cent_of_352_nodes() -> None:
     read = traces.read(SHARED / "philly" / "philly_jobs.csv.gz")
     clusters = pl.read_csv(SHARED / "philly" / "philly_vc_nodes.csv")
     walls = {name: nodes * 8 for name, nodes in clusters.iter_rows()}
-    began = time.perf_counter()
     check = trace_check.check(read, {None: 2816}, partitions=walls, gpus_per_node=8)
-    assert time.perf_counter() - began < 5
     assert check.offered_load == pytest.approx(978_078.47 * 3600 / (2816 * check.span_s), rel=1e-6)
     assert check.offered_load == pytest.approx(0.133, abs=0.001)
     assert check.sentences()[0].startswith("82,247 GPU jobs in 108 d 22 h ask for 978,078 GPU h")
