@@ -43,18 +43,38 @@ FAILURES = st.builds(
 )  # fmt: skip
 
 
+NETWORKS: list[dict[str, Any]] = [
+    {"card": 2.0, "oversubscription": 2.0, "nodes_per_leaf": 1},
+    {"card": 2.0, "oversubscription": 2.0, "nodes_per_leaf": 2},
+    {
+        "kind": "graph", "card": 2.0,
+        "switches": [{"name": "a", "nodes": 2}, {"name": "b", "nodes": 1}, {"name": "s"}, {"name": "t"}],
+        "links": [
+            {"between": ends, "rate": rate}
+            for ends, rate in ((("a", "s"), 1.0), (("a", "t"), 2.0), (("b", "s"), 1.0), (("b", "t"), 1.0))
+        ],
+    },
+]  # fmt: skip
+CACHES: list[dict[str, Any]] = [
+    {},
+    {"data_set": 6.0, "cache": 8.0},
+    *({"data_set": 6.0, "cache": 2.0, "cache_policy": policy} for policy in ("static", "lru", "fifo")),
+]
 SHARED = st.builds(
-    lambda sends, pattern, reads, size, behind, nodes_per_leaf: {
-        "network": {"card": 2.0, "oversubscription": 2.0, "nodes_per_leaf": nodes_per_leaf},
-        "stores": [{"name": "nfs", "read": 2.0, "write": 1.0, "per_node": 1.5}],
-        "traffic": [{"sends": sends, "pattern": pattern, "reads": reads, "store": "nfs"}],
+    lambda sends, pattern, reads, size, behind, network, caches: {
+        "network": network,
+        "stores": [
+            {"name": "nfs", "read": 2.0, "write": 1.0, "per_node": 1.5}
+            | ({"switch": "s"} if "kind" in network else {})
+        ],
+        "traffic": [{"sends": sends, "pattern": pattern, "reads": reads, "store": "nfs", **caches}],
         "checkpoints": [
             {"every": 4.0, "size": size, "store": "nfs", "restart": 0.5}
             | ({"snapshot": 0.25} if behind else {})
         ],
     },
     st.sampled_from([0.5, 1.5]), st.sampled_from(["ring", "all_to_all"]), st.sampled_from([0.2, 1.0]),
-    st.sampled_from([0.5, 2.0]), st.booleans(), st.sampled_from([1, 2]),
+    st.sampled_from([0.5, 2.0]), st.booleans(), st.sampled_from(NETWORKS), st.sampled_from(CACHES),
 )  # fmt: skip
 
 
