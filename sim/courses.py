@@ -440,10 +440,9 @@ class Courses:
         full = traffic.held(len(course.nodes))
         there = min(full, self.caches.held(course.demand.data_set, course.nodes))
         if there >= full * (1 - ALMOST) and traffic.drops(len(course.nodes)):
-            course.first_pass_s, course.held = (
-                0.0,
-                full,
-            )  # from now on something is dropped for all that comes
+            # full, so that from now on something drops for all that comes
+            self.caches.settle(course.demand.data_set, course.nodes, full, course.pass_number)
+            course.first_pass_s, course.held = 0.0, full
             return course.until_saved_s
         others = [(each.passed, each.own) for each in company]
         course.held = found_together(there, full, (course.passed, course.own), others, 1 / PARTS)
