@@ -128,13 +128,13 @@ def fit(rows: Sequence[Measured], prior: Prior, begin: Floats | None = None) -> 
     todo, whole_s = work([row.step for row in rows]), seconds(rows)
     looked = np.array([bool(row.groups_s) for row in rows])
     inside_s = np.array([row.groups_s for row in rows if row.groups_s]).reshape(-1, len(GROUPS))
-    inside = work([row.step for row in rows if row.groups_s])
     largest = np.log([parameter.largest for parameter in PARAMETERS])
     start = _scaled(prior, rows)
 
     def misses(at: Floats) -> Floats:
-        whole = np.log(step_s(at, todo) / whole_s)
-        parts = (groups_s(at, inside) - inside_s) / whole_s[looked, np.newaxis]
+        groups = groups_s(at, todo)
+        whole = np.log(step_s(at, todo, groups) / whole_s)
+        parts = (groups[looked] - inside_s) / whole_s[looked, np.newaxis]
         return np.concatenate((whole, parts[inside_s > 0]))
 
     return minimise(misses, start.centre, start.spread, largest, noise=NOISE, begin=begin)
@@ -165,7 +165,7 @@ def left_out(rows: Sequence[Measured], prior: Prior, key: Key, name: str) -> Lef
     for fold in folds:
         known = [row for row, out in zip(rows, fold, strict=True) if not out]
         steps = [row.step for row, out in zip(rows, fold, strict=True) if out]
-        setting = setting_of(known, fit(known, prior, whole))
+        setting = setting_of(known, fit(known, prior, whole), with_memory=False)
         predicted[fold] = step_s(setting.logarithms, work(steps))
         variance[fold] = setting.variance(steps) - setting.spread**2
     misses = np.log(seconds(rows) / predicted)
@@ -182,7 +182,9 @@ def spread_for_coverage(misses: Floats, variance: Floats) -> float:
     return math.sqrt(max(float(np.quantile(excess, 0.8)), LEAST_SPREAD**2))
 
 
-def setting_of(rows: Sequence[Measured], fitted: Fit, spread: float | None = None) -> Setting:
+def setting_of(
+    rows: Sequence[Measured], fitted: Fit, spread: float | None = None, *, with_memory: bool = True
+) -> Setting:
     """A setting of a device from a fit of its rows."""
     free = np.flatnonzero(np.diag(fitted.covariance) > 0)
     lower = fitted.covariance[np.ix_(free, free)][np.tril_indices(len(free))]
@@ -202,7 +204,7 @@ def setting_of(rows: Sequence[Measured], fitted: Fit, spread: float | None = Non
         macs=_range(step.model.macs for step in steps),
         weights=_range(step.model.parameters for step in steps),
         kinds=tuple(sorted({operator.kind for step in steps for operator in step.model.operators})),
-        peak_memory=fit_memory(rows),
+        peak_memory=fit_memory(rows) if with_memory else None,
     )
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,9 @@ from sim.workloads.processes import AnyProcess, Diurnal, Hours, Recorded
 from sim.workloads.trace import TraceFile
 from sim.workloads.training import Training
 from sim.workloads.training_steps import TrainingSteps
+
+DIGITS: Final = 6
+"""Durations that follow from a model are rounded to microseconds."""
 
 
 class FromTrace(TraceFile):
@@ -180,7 +183,8 @@ class Synthetic(Part):
             return gpus, self.duration.draw(durations, count, folder)["duration_s"].to_numpy()
         if isinstance(self.duration, TrainingSteps | Training):
             try:
-                return gpus, self.duration.times_s(gpus, folder)
+                # the last digits of step times differ between machines, which may decide who is first
+                return gpus, np.round(self.duration.times_s(gpus, folder), DIGITS)
             except PlanError as error:
                 raise PlanError(f"workload {name}: {error}") from None
         return gpus, self.duration.sample(durations, count)
