@@ -42,6 +42,8 @@ COLUMNS = (
     "source", "model", "gpu", "num_gpus", "precision", "layout", "framework", "batch_per_gpu", "img_size",
     "train_img_s", "gmacs", "mactivations", "params_M",
 )  # fmt: skip
+SettingKey = tuple[str, Precision, Layout]
+"""What rows that are fitted together have in common: GPU, precision and layout."""
 USUAL_BATCH = 128
 MANY = 30
 """Networks on one GPU that make a setting which can be fitted on its own."""
@@ -73,6 +75,8 @@ PRECISIONS: Mapping[str, Precision] = {
     "tf32": "tf32", "fp32": "fp32",
 }  # fmt: skip
 USUAL_SIZES: Mapping[str, int] = {"efficientnet-b0": 224, "efficientnet-b4": 380, "efficientnetv2-s": 300}
+FFCV_SIZE = 176
+"""Images of FFCV's ImageNet recipes grow from 160 to 192 pixels as training goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ class Row:
         return f"{self.source.split()[0]} {self.framework}"
 
     @property
-    def setting(self) -> tuple[str, Precision, Layout]:
+    def setting(self) -> SettingKey:
         """What rows that are fitted together have in common."""
         return self.gpu, self.measured.step.precision, self.measured.layout
 
@@ -154,7 +158,8 @@ def _row(row: Mapping[str, object]) -> Row:
 def _network(row: Mapping[str, object]) -> tuple[Model, bool]:
     """The network of a row: by name or, where the name is not known, the one most like its figures."""
     name = str(row["model"])
-    size = int(_number(row["img_size"]) or USUAL_SIZES.get(name, 224))
+    usual = FFCV_SIZE if "ffcv" in str(row["framework"]) else USUAL_SIZES.get(name, 224)
+    size = int(_number(row["img_size"]) or usual)
     if has_network(name):
         return _named(name, size), False
     figures = [_number(row[column]) for column in ("gmacs", "mactivations", "params_M")]
@@ -201,14 +206,14 @@ def _stretched(operator: Operator, macs: float, elements: float) -> Operator:
 # ---- one GPU with many networks ----------------------------------------------------------------------------
 
 
-def many_networks(rows: Sequence[Row]) -> dict[tuple[str, Precision, Layout], list[Row]]:
+def many_networks(rows: Sequence[Row]) -> dict[SettingKey, list[Row]]:
     """Rows that make settings of their own: one GPU, one framework, many networks."""
     return {setting: own for setting, own in references_of(rows).items() if len(own) >= MANY}
 
 
-def references_of(rows: Sequence[Row]) -> dict[tuple[str, Precision, Layout], list[Row]]:
+def references_of(rows: Sequence[Row]) -> dict[SettingKey, list[Row]]:
     """Rows on one GPU of the tables that have many networks, by setting."""
-    found: dict[tuple[str, Precision, Layout], list[Row]] = {}
+    found: dict[SettingKey, list[Row]] = {}
     for row in rows:
         if row.world == 1 and row.source.startswith("timm"):
             found.setdefault(row.setting, []).append(row)
@@ -227,7 +232,7 @@ def peak(gpu: str, precision: Precision) -> float:
     return {"fp16": known.fp16, "bf16": known.bf16, "tf32": known.tf32}.get(precision) or known.fp32
 
 
-def references(rows: Sequence[Row]) -> dict[tuple[str, Precision, Layout], tuple[Setting, list[LeftOut]]]:
+def references(rows: Sequence[Row]) -> dict[SettingKey, tuple[Setting, list[LeftOut]]]:
     """Each setting with many networks, fitted, with its errors on networks left out."""
     from sim.calibration.measured import family_of, network_of  # noqa: PLC0415
 
@@ -240,10 +245,27 @@ def references(rows: Sequence[Row]) -> dict[tuple[str, Precision, Layout], tuple
 
 # ---- many GPUs with few networks ---------------------------------------------------------------------------
 
+RATES = ("compute", "memory")
 GPU_SPREAD = HELD
+BOARD_SPREAD = 0.05
+"""Boards of one chip differ in their clocks."""
 PRECISION_SPREAD = 0.3
-FRAMEWORK_SPREAD = 0.25
+FRAMEWORK_SPREAD = 0.2
+HARNESS_SPREAD = 0.15
+CODE_SPREAD = 0.1
+PEAK_SPREAD = 0.6
+"""Of the exponents by which the share of a peak rate that is reached goes with that rate."""
 WAITING_SPREAD = 0.7
+CHIPS: Mapping[str, tuple[str, ...]] = {
+    "V100": ("v100",),
+    "TU102": ("quadro-rtx", "t4"),
+    "A100": ("a100", "a800"),
+    "GA102": ("rtx-3090", "rtx-a6000", "a10"),
+    "AD102": ("rtx-4090", "rtx-6000-ada", "l4"),
+    "H100": ("h100", "h200", "h800", "gh200"),
+    "B200": ("b200", "b300", "gb200", "gb300"),
+}
+"""GPUs by chip, by the beginnings of their names in the catalog."""
 LOADER_SAMPLES_PER_S = 60_000.0
 PCIE_RATE = 12e9
 NODE_GPUS = 8
@@ -270,6 +292,8 @@ class Joint:
     members: tuple[tuple[int, ...], ...]
     compute: Floats
     memory: Floats
+    code: Floats
+    """What acts on both rates of a row alike: how good the code of its network is."""
     reduce_s: Floats
     world: Floats
     loader: tuple[int, ...]
@@ -277,12 +301,14 @@ class Joint:
 
     def step_s(self, at: Floats) -> Floats:
         """Seconds of each row's step, for shifts of the joint fit."""
-        return self._whole_s(at, self._alone_s(self.compute @ at, self.memory @ at))
+        code = self.code @ at
+        return self._whole_s(at, self._alone_s(self.compute @ at + code, self.memory @ at + code))
 
     def slopes(self, at: Floats) -> Floats:
         """Slopes of the logarithms of the step times: all shifts but a few act through a row's two rates."""
         little = 1e-4
-        compute, memory = self.compute @ at, self.memory @ at
+        code = self.code @ at
+        compute, memory = self.compute @ at + code, self.memory @ at + code
         alone = self._alone_s(compute, memory)
         base = np.log(self._whole_s(at, alone))
         by_rate = [
@@ -290,7 +316,8 @@ class Joint:
             for moved in (self._alone_s(compute + little, memory), self._alone_s(compute, memory + little))
         ]
         of_rest = jacobian(lambda there: np.log(self._whole_s(there, alone)), at, base)
-        return of_rest + by_rate[0][:, np.newaxis] * self.compute + by_rate[1][:, np.newaxis] * self.memory
+        slopes = [by[:, np.newaxis] for by in by_rate]
+        return of_rest + slopes[0] * (self.compute + self.code) + slopes[1] * (self.memory + self.code)
 
     def _alone_s(self, compute: Floats, memory: Floats) -> Floats:
         """Seconds of each row's step on one GPU, with logarithms of how much faster its rates are."""
@@ -310,28 +337,28 @@ class Joint:
         return _larger(whole, batch * alike / np.exp(at[list(self.loader)]), 4.0)
 
 
-def joint(rows: Sequence[Row], known: Mapping[tuple[str, Precision, Layout], Setting]) -> Joint:
+def joint(rows: Sequence[Row], known: Mapping[SettingKey, Setting]) -> Joint:
     """Everything that does not depend on the parameters of the fit over many GPUs."""
     shifts = _shifts(rows)
     place = {name: column for column, name in enumerate(shifts.names)}
-    compute, memory, waiting = (np.zeros((len(rows), len(place))) for _ in range(3))
+    compute, memory, code, waiting = (np.zeros((len(rows), len(place))) for _ in range(4))
     for number, row in enumerate(rows):
-        precision = row.measured.step.precision
         for cause in _waiting(row):
             waiting[number, place[cause]] = 1
-        for matrix, kind in ((compute, "compute"), (memory, "memory")):
-            matrix[number, place[f"{kind} of {row.gpu}"]] = 1
-            matrix[number, place[f"{kind} with {row.harness} in {precision}"]] = 1
-            matrix[number, place[f"{kind} in {precision}"]] = 1
+        code[number, place[_code(row)]] = 1
+        beyond = _beyond(row.setting, _reference(known, row.measured.layout))
+        for matrix, kind, times in zip((compute, memory), RATES, beyond, strict=True):
+            matrix[number, [place[cause] for cause in _rate(kind, row)]] = 1
+            matrix[number, place[f"{kind} by peak"]] = math.log(times)
     bases, works, members = [], [], []
     for key in sorted({row.setting for row in rows}):
         reference = _reference(known, key[2])
         group = tuple(number for number, row in enumerate(rows) if row.setting == key)
-        bases.append(_moved_to(key[0], key[1], reference, known[reference]))
+        bases.append(_moved_to(key, reference, known[reference]))
         works.append(work([rows[number].measured.step for number in group]))
         members.append(group)
     return Joint(
-        tuple(rows), shifts, tuple(bases), tuple(works), tuple(members), compute, memory,
+        tuple(rows), shifts, tuple(bases), tuple(works), tuple(members), compute, memory, code,
         np.array([_all_reduce_s(row) for row in rows]),
         np.array([float(row.world) for row in rows]),
         tuple(place[f"loader of {_host(row)}"] for row in rows),
@@ -342,18 +369,29 @@ def joint(rows: Sequence[Row], known: Mapping[tuple[str, Precision, Layout], Set
 def _shifts(rows: Sequence[Row]) -> Shifts:
     start: dict[str, tuple[float, float]] = {}
     for row in rows:
-        start[f"compute of {row.gpu}"] = start[f"memory of {row.gpu}"] = (0.0, GPU_SPREAD)
-        precision = row.measured.step.precision
-        for kind in ("compute", "memory"):
-            start[f"{kind} with {row.harness} in {precision}"] = (0.0, FRAMEWORK_SPREAD)
-            start[f"{kind} in {precision}"] = (0.0, PRECISION_SPREAD)
+        for kind in RATES:
+            start |= {cause: (0.0, spread) for cause, spread in _rate(kind, row).items()}
+        start[_code(row)] = (0.0, CODE_SPREAD)
         harness, *causes = _waiting(row)
         start[harness] = (math.log(0.01), 1.0)
         start |= dict.fromkeys(causes, (0.0, WAITING_SPREAD))
         start[f"loader of {_host(row)}"] = (math.log(LOADER_SAMPLES_PER_S), 1.0)
     start["overlap"] = (0.0, 0.7)
+    start |= {f"{kind} by peak": (0.0, PEAK_SPREAD) for kind in RATES}
     centre, width = np.array(list(start.values())).T
     return Shifts(tuple(start), centre, width)
+
+
+def _rate(kind: str, row: Row) -> dict[str, float]:
+    """What decides how far a rate is from the data sheet's: each cause, and how far off it may be."""
+    precision, framework = row.measured.step.precision, row.framework.partition("+")[0]
+    return {
+        f"{kind} of all {_chip(row.gpu)}": GPU_SPREAD,
+        f"{kind} of {row.gpu}": BOARD_SPREAD,
+        f"{kind} in {precision}": PRECISION_SPREAD,
+        f"{kind} with {framework} in {precision}": FRAMEWORK_SPREAD,
+        f"{kind} with {row.harness} in {precision}": HARNESS_SPREAD,
+    }
 
 
 def _waiting(row: Row) -> tuple[str, str, str]:
@@ -362,27 +400,39 @@ def _waiting(row: Row) -> tuple[str, str, str]:
     return f"waiting with {row.harness}", f"waiting in {precision}", f"waiting of {_host(row)}"
 
 
+def _code(row: Row) -> str:
+    """The code of one network in one framework, which may be better or worse than that of others."""
+    return f"{row.measured.name} with {row.harness}"
+
+
+def _chip(gpu: str) -> str:
+    """What GPUs of one chip are called together; boards of it differ in memory, clocks and links."""
+    return next((chip for chip, boards in CHIPS.items() if gpu.startswith(boards)), gpu)
+
+
 def _host(row: Row) -> str:
     """Nodes whose data paths are alike: by generation of their GPUs, and by loader."""
     loader = " with FFCV" if "ffcv" in row.framework else ""
     return row.gpu.partition("-")[0] + loader
 
 
-def _reference(
-    known: Mapping[tuple[str, Precision, Layout], Setting], layout: Layout
-) -> tuple[str, Precision, Layout]:
+def _reference(known: Mapping[SettingKey, Setting], layout: Layout) -> SettingKey:
     return next((key for key in known if key[2] == layout), next(iter(known)))
 
 
-def _moved_to(
-    gpu: str, precision: Precision, reference: tuple[str, Precision, Layout], setting: Setting
-) -> Floats:
+def _moved_to(key: SettingKey, reference: SettingKey, setting: Setting) -> Floats:
     """The reference's parameters with the rates of another GPU's data sheet in place of its own."""
     at = setting.logarithms.copy()
-    own = catalog.gpu(reference[0])
-    at[INDEX["compute_rate"]] += math.log(peak(gpu, precision) / peak(reference[0], reference[1]))
-    at[INDEX["memory_rate"]] += math.log(catalog.gpu(gpu).memory_bandwidth / own.memory_bandwidth)
+    for kind, times in zip(RATES, _beyond(key, reference), strict=True):
+        at[INDEX[f"{kind}_rate"]] += math.log(times)
     return at
+
+
+def _beyond(key: SettingKey, reference: SettingKey) -> tuple[float, float]:
+    """How many times the reference's compute and memory rates a setting has, by the data sheets."""
+    (gpu, precision, _), (other, usual, _) = key, reference
+    memory = catalog.gpu(gpu).memory_bandwidth / catalog.gpu(other).memory_bandwidth
+    return peak(gpu, precision) / peak(other, usual), memory
 
 
 def _all_reduce_s(row: Row) -> float:
