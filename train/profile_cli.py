@@ -91,6 +91,8 @@ def _measured(*, device: str, out: Path, force: bool, **options: Any) -> Profile
         raise PlanError(f"{out} exists; choose another file, or replace it with --force")
     cli_output.when_stopped(lambda: f"{out} holds what was measured" if out.exists() else "nothing was kept")
     plan = Plan(devices.find(device), Wanted(**options), out.absolute().parent)
+    for note in plan.notes:
+        cli_output.say(f"Note: {note}.")
     sweep = plan.sweep(out, _command(device=device, out=out, **options))
     try:
         with free_memory_only(), cli_output.progress("measuring") as on_progress:

@@ -68,7 +68,8 @@ ON_A_CPU: Mapping[str, tuple[float, float]] = MappingProxyType(
         "traffic.activation": (0.7, 2.0),
         "traffic.pooling_window": (4.0, 4.0),
         "traffic.wide_depthwise": (20.0, 3.0),
-        "traffic.wide_depthwise_weights": (20.0, 3.0),
+        "traffic.wide_depthwise_taps": (0.5, 3.0),
+        "traffic.wide_depthwise_weights": (200.0, 3.0),
         "traffic.fresh": (1.0, 3.0),
     }
 )
@@ -152,18 +153,22 @@ def _scaled(prior: Prior, rows: Sequence[Measured]) -> Prior:
     return replace(prior, centre=centre)
 
 
-def left_out(rows: Sequence[Measured], prior: Prior, key: Key, name: str) -> LeftOut:
+def left_out(
+    rows: Sequence[Measured], prior: Prior, key: Key, name: str, aids: Sequence[Measured] = ()
+) -> LeftOut:
     """Predict each configuration by a fit without all those of its kind, in at most eight fits.
 
     The interval of a prediction comes from the errors of the other fits, so nothing of it was seen either.
+    ``aids`` are configurations that only help to fit: nobody asks how well they are predicted.
     """
     kinds = np.array([key(row) for row in rows])
     order = np.random.default_rng(0).permutation(np.unique(kinds))
     folds = [np.isin(kinds, order[place::FOLDS]) for place in range(min(FOLDS, len(order)))]
     predicted, variance = np.zeros(len(rows)), np.zeros(len(rows))
-    whole = fit(rows, prior).values
+    whole = fit([*rows, *aids], prior).values
     for fold in folds:
-        known = [row for row, out in zip(rows, fold, strict=True) if not out]
+        unseen = set(kinds[fold])
+        known = [row for row in (*rows, *aids) if key(row) not in unseen]
         steps = [row.step for row, out in zip(rows, fold, strict=True) if out]
         setting = setting_of(known, fit(known, prior, whole), with_memory=False)
         predicted[fold] = step_s(setting.logarithms, work(steps))
@@ -183,12 +188,18 @@ def spread_for_coverage(misses: Floats, variance: Floats) -> float:
 
 
 def setting_of(
-    rows: Sequence[Measured], fitted: Fit, spread: float | None = None, *, with_memory: bool = True
+    rows: Sequence[Measured],
+    fitted: Fit,
+    spread: float | None = None,
+    *,
+    with_memory: bool = True,
+    aids: Sequence[Measured] = (),
 ) -> Setting:
-    """A setting of a device from a fit of its rows."""
+    """A setting of a device from a fit of its rows, and of others that only help."""
     free = np.flatnonzero(np.diag(fitted.covariance) > 0)
     lower = fitted.covariance[np.ix_(free, free)][np.tril_indices(len(free))]
     first, steps = rows[0], [row.step for row in rows]
+    every = [*steps, *(row.step for row in aids)]
     ratios = seconds(rows) / step_s(fitted.values, work(steps))
     return Setting(
         precision=first.step.precision,
@@ -198,23 +209,31 @@ def setting_of(
         uncertain=tuple(NAMES[place] for place in free),
         covariance=tuple(_digits(value, 3) for value in lower),
         spread=_digits(spread or max(fitted.residual_spread, LEAST_SPREAD)),
-        measured=len(rows),
+        measured=len(rows) + len(aids),
         residual_deciles=tuple(_digits(value, 4) for value in np.quantile(ratios, np.linspace(0, 1, 11))),
         batch=_range(step.batch for step in steps),
         macs=_range(step.model.macs for step in steps),
         weights=_range(step.model.parameters for step in steps),
-        kinds=tuple(sorted({operator.kind for step in steps for operator in step.model.operators})),
+        kinds=tuple(sorted({operator.kind for step in every for operator in step.model.operators})),
         peak_memory=fit_memory(rows) if with_memory else None,
     )
 
 
 def calibrate(
-    rows: Sequence[Measured], prior: Prior, keys: Sequence[tuple[Key, str]] = ()
+    rows: Sequence[Measured],
+    prior: Prior,
+    keys: Sequence[tuple[Key, str]] = (),
+    aids: Sequence[Measured] = (),
 ) -> tuple[Setting, list[LeftOut]]:
-    """One setting with its errors on networks and batch sizes left out, from which its intervals come."""
+    """One setting with its errors on networks and batch sizes left out, from which its intervals come.
+
+    ``aids`` are in every fit and in no error.
+    """
     chosen = keys or ((network_of, "one network"), (batch_of, "one batch size"))
-    tried = [left_out(rows, prior, key, name) for key, name in chosen if len({key(row) for row in rows}) > 1]
-    setting = setting_of(rows, fit(rows, prior))
+    tried = [
+        left_out(rows, prior, key, name, aids) for key, name in chosen if len({key(row) for row in rows}) > 1
+    ]
+    setting = setting_of(rows, fit([*rows, *aids], prior), aids=aids)
     if not tried:
         return setting, tried
     steps = [row.step for row in rows]

@@ -17,7 +17,7 @@ from sim.errors import Fault, PlanError, ProfileError
 from sim.perf.device import Device, Link, Piece, Quality, gradient_bytes, overlapped
 from sim.perf.operators import Model
 from sim.perf.step_time import GROUPS, Layout, Precision, Step, group, step_s, work
-from sim.profile import CollectiveRow, Profile, TrainingRow, faults, read, warnings
+from sim.profile import DRAWN, CollectiveRow, Profile, TrainingRow, faults, read, warnings
 
 FEWEST_NETWORKS = 2
 FEWEST_ROWS = 4
@@ -65,10 +65,12 @@ def fit_profiles(paths: Sequence[Path], name: str, gpu: str | None = None) -> Pr
     trained = pooled([row for profile in profiles for row in profile.training])
     models = {name: model for profile in profiles for name, model in profile.models.items()}
     rows: dict[Kind, list[Measured]] = {}
+    aids: dict[Kind, list[Measured]] = {}
     for row in trained:
         if row.world_size == 1 and row.threads in (None, machine.threads):
             kind = (row.precision, row.layout, row.compiled)
-            rows.setdefault(kind, []).append(_measured(row, models, on_cpu=machine.device == "cpu"))
+            measured = _measured(row, models, on_cpu=machine.device == "cpu")
+            (aids if row.model.startswith(DRAWN) else rows).setdefault(kind, []).append(measured)
     usable = {kind: own for kind, own in rows.items() if _enough(own)}
     if not usable:
         raise ProfileError(
@@ -84,7 +86,7 @@ def fit_profiles(paths: Sequence[Path], name: str, gpu: str | None = None) -> Pr
         )
     on_cpu = machine.device == "cpu"
     fitted = {
-        kind: calibrate(own, _prior(known, kind[0], on_cpu=on_cpu))
+        kind: calibrate(own, _prior(known, kind[0], on_cpu=on_cpu), aids=aids.get(kind, ()))
         for kind, own in sorted(usable.items(), key=lambda one: -len(one[1]))
     }
     links = _links([row for profile in profiles for row in profile.collectives])

@@ -8,6 +8,7 @@ from sim.profile.checks import drift, faults, warnings
 from sim.profile.file import FORMAT, VERSION, Profile, json_schema, read, write
 from sim.profile.machine import Machine
 from sim.profile.rows import (
+    DRAWN,
     CheckpointRow,
     CollectiveRow,
     HostToDeviceRow,
@@ -23,6 +24,7 @@ from sim.profile.rows import (
 )
 
 __all__ = [
+    "DRAWN",
     "FORMAT",
     "VERSION",
     "CheckpointRow",

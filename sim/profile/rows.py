@@ -18,6 +18,9 @@ Layout = Literal["nchw", "nhwc"]
 Phase = Literal["data", "copy", "forward", "backward", "all_reduce", "optimiser"]
 Backend = Literal["gloo", "nccl"]
 
+DRAWN = "drawn_"
+"""What the names of networks begin with that were drawn at random, of one kind of operator each."""
+
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]

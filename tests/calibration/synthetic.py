@@ -5,6 +5,7 @@ import numpy as np
 from sim.calibration.fit import cpu_prior, general_prior
 from sim.catalog.networks import network
 from sim.perf.device import Memory
+from sim.perf.operators import Model
 from sim.perf.step_time import GROUPS, INDEX, Floats, Step, groups_s, step_s, work
 from sim.profile import Machine, Profile, TrainingRow
 
@@ -74,10 +75,23 @@ def cpu_truth() -> Floats:
     return at
 
 
-def cpu_profile(*, looks: bool) -> Profile:
+def drawn() -> dict[str, Model]:
+    """Networks of depthwise convolutions alone, of one size each."""
+    whole = network("efficientnet_b0")
+    found = {}
+    for taps, name in ((9, "drawn_depthwise3x3_1"), (25, "drawn_depthwise5x5_1")):
+        chosen = tuple(
+            each for each in whole.operators if each.kind == "depthwise_convolution" and each.taps == taps
+        )
+        weights = sum(each.count * each.weight_elements for each in chosen)
+        found[name] = whole.model_copy(update={"name": name, "operators": chosen, "parameters": weights})
+    return found
+
+
+def cpu_profile(*, looks: bool, with_drawn: bool = False) -> Profile:
     """A sweep of that CPU; with looks, it says how long each kind of operators took."""
     rng, rows = np.random.default_rng(2), []
-    models = {name: network(name) for name in NETWORKS}
+    models = {name: network(name) for name in NETWORKS} | (drawn() if with_drawn else {})
     for name, model in models.items():
         for batch in BATCHES:
             todo = work([Step(model, batch, "fp32")])

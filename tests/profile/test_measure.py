@@ -11,12 +11,13 @@ from train.measure import device as devices  # noqa: E402
 from train.measure.case import Case  # noqa: E402
 from train.measure.checkpoint import Checkpoint  # noqa: E402
 from train.measure.collectives import Collectives  # noqa: E402
-from train.measure.device import Device  # noqa: E402
+from train.measure.device import Device, computes  # noqa: E402
 from train.measure.distributed import Distributed  # noqa: E402
 from train.measure.host_to_device import HostToDevice  # noqa: E402
 from train.measure.inference import Inference  # noqa: E402
 from train.measure.loader import Loader  # noqa: E402
 from train.measure.memory_limit import free_memory_only  # noqa: E402
+from train.measure.plan import Plan, Wanted  # noqa: E402
 from train.measure.processes import Group, ProcessesFailedError  # noqa: E402
 from train.measure.storage import CAN_FORGET, Storage  # noqa: E402
 from train.measure.subject import Subject, described  # noqa: E402
@@ -78,6 +79,35 @@ def test_precisions_and_layouts_run(how: dict[str, str]) -> None:
 @pytest.mark.parametrize("name", ["resnet", "gpt@16", "squeezenet1_1@32"])
 def test_models_of_all_kinds_run(name: str) -> None:
     assert trained(Subject.parse(name)).status == "ok"
+
+
+def test_a_step_that_takes_too_long_is_measured_once_and_not_looked_into(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("train.measure.training.LONG_S", 0.0)
+    row = trained()
+    assert (row.status, len(row.step_s), row.phases_s, row.operators_s) == ("ok", 1, {}, {})
+
+
+def test_what_the_device_emulates_is_not_measured_unless_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def emulated(_: Device, precision: str) -> bool:
+        return precision == "fp32"
+
+    def measured(**wanted: object) -> set[str]:
+        plan = Plan(CPU, Wanted(only=("training",), **wanted), tmp_path)  # type: ignore[arg-type]
+        assert bool(plan.notes) == (not wanted)
+        return {job.case.precision for job in plan.jobs() if isinstance(job, Training)}
+
+    monkeypatch.setattr("train.measure.device.computes", emulated)
+    assert measured() == {"fp32"}
+    assert measured(precisions=("bf16",)) == {"bf16"}
+
+
+def test_every_device_computes_in_32_bits() -> None:
+    assert computes(CPU, "fp32")
+    assert computes(Device("cuda"), "bf16")
 
 
 def test_what_does_not_fit_in_memory_is_a_row_that_says_so() -> None:

@@ -66,11 +66,39 @@ def test_depthwise_convolutions_beyond_3_x_3_are_slow() -> None:
         return alone(operator)["depthwise_convolution"]
 
     moved = 3 * 4 * (4 * 2e5 + 25_000) * (factor("traffic.depthwise") + 25 * factor("traffic.depthwise_taps"))
-    wide = 4 * 4 * 2e5 * factor("traffic.wide_depthwise")
-    weights = 4 * 4 * 25_000 * factor("traffic.wide_depthwise_weights")
+    taps = 25 * factor("traffic.wide_depthwise_taps")
+    wide = 4 * 4 * 2e5 * (factor("traffic.wide_depthwise") + taps)
+    weights = 4 * 25_000 * factor("traffic.wide_depthwise_weights")
     start = 3 * (KERNEL_S + factor("convolution_s")) + factor("weight_s")
     assert depthwise(25) == pytest.approx((moved + wide + weights) / MEMORY_RATE + start, rel=0.05)
     assert depthwise(25) > 3 * depthwise(9)
+
+
+@pytest.mark.parametrize(
+    ("colours", "slower"),
+    [
+        (1, {"image": False, "half_length.spatial": False}),
+        (3, {"image": True, "half_length.spatial": True}),
+        (8, {"image": False, "half_length.spatial": True}),
+    ],
+)
+def test_images_of_several_colours_are_slow_to_read(colours: int, slower: dict[str, bool]) -> None:
+    """One colour lies in memory alike in every layout; what is no image takes no longer for being one."""
+
+    def passes_s(changed: str | None = None) -> float:
+        at = CPU.copy()
+        if changed:
+            at[INDEX[changed]] += 2
+        at[INDEX["half_columns.spatial"]] = np.log(1e-9)  # of the gradients of weights
+        operator = Operator(
+            kind="convolution", count=1, macs=10**9 * colours, input_elements=1, output_elements=1,
+            weight_elements=1, gemm_m=10**6, gemm_n=32, gemm_k=25 * colours, taps=25,
+        )  # fmt: skip
+        return alone(operator, at=at)["convolution"]
+
+    for name, expected in slower.items():
+        longer = passes_s(name) > 1.05 * passes_s()
+        assert longer == expected, name
 
 
 def test_large_tensors_come_fresh_from_the_system() -> None:

@@ -7,18 +7,21 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from sim.errors import PlanError
 from train import telemetry
-from train.timing import Watch, cuda_watch, host_watch
+from train.timing import Watch, cuda_watch, host_watch, timed_s
 
 if TYPE_CHECKING:
     from sim.profile import Layout, Precision
 
 Kind = Literal["cpu", "cuda"]
+EMULATED = 4.0
+"""Times as long as in 32 bits that a matrix product takes where its precision is emulated, at least."""
 REDUCED: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -100,6 +103,22 @@ def count(kind: Kind) -> int:
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def computes(device: Device, precision: Precision) -> bool:
+    """Whether a device has instructions for a precision; a CPU without emulates it, many times slower.
+
+    That is told by what a small matrix product takes, as no library says it of every CPU.
+    """
+    if device.kind == "cuda" or precision not in REDUCED:
+        return True
+
+    def multiplied_s(dtype: torch.dtype) -> float:
+        square = torch.rand(256, 256).to(dtype)
+        return min(timed_s(lambda: square @ square, 5, device.synchronise))
+
+    return multiplied_s(REDUCED[precision]) < EMULATED * multiplied_s(torch.float32)
 
 
 def memory_format(layout: Layout) -> torch.memory_format:

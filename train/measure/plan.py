@@ -82,6 +82,11 @@ class Plan:
         return tuple(map(Subject.parse, self.wanted.models or self.size.models))
 
     @property
+    def drawn(self) -> tuple[Subject, ...]:
+        """Drawn networks; none where the user chose models."""
+        return () if self.wanted.models else tuple(map(Subject.parse, self.size.drawn))
+
+    @property
     def batches(self) -> tuple[int, ...]:
         """Samples on each device."""
         return self.wanted.batches or self.size.batches
@@ -107,6 +112,17 @@ class Plan:
         }
         return [job for thing in self.wanted.only or THINGS for job in makers[thing]()]
 
+    @property
+    def notes(self) -> list[str]:
+        """What is not measured although it would be elsewhere, in sentences."""
+        chosen = {variant[0] for variant in self._variants()}
+        return [
+            f"{precision} is not measured: this CPU has no instructions for it. --precisions {precision} does"
+            " so all the same"
+            for precision in dict.fromkeys(variant[0] for variant in self.size.variants)
+            if not self.wanted.precisions and not self.wanted.layouts and precision not in chosen
+        ]
+
     def sweep(self, out: Path, command: str) -> Sweep:
         """The sweep of these jobs, which keeps what it knows in a file."""
         return Sweep(
@@ -125,7 +141,7 @@ class Plan:
         """The operators of each model; one that cannot run at its size has none, and its rows say why."""
         together = tuple(map(Subject.parse, self.wanted.models or self.size.distributed))
         found = {}
-        for subject in dict.fromkeys(self.subjects + together):
+        for subject in dict.fromkeys(self.subjects + self.drawn + together):
             with suppress(RuntimeError, ValueError):
                 found[str(subject)] = described(subject)
         return found
@@ -150,6 +166,10 @@ class Plan:
                 for batch in self.batches[::every]:
                     if self._is_short(subject, batch):
                         yield Case(subject, batch, precision, layout)
+        for subject in self.drawn:
+            for precision, layout, _ in self._variants():
+                for batch in self.size.drawn_batches:
+                    yield Case(subject, batch, precision, layout)
 
     def _is_short(self, subject: Subject, batch: int) -> bool:
         """Whether the user wants the batch, or a step is short enough to be repeated."""
@@ -160,7 +180,8 @@ class Plan:
 
     def _variants(self) -> tuple[Variant, ...]:
         if not self.wanted.precisions and not self.wanted.layouts:
-            return self.size.variants
+            every = self.size.variants
+            return tuple(variant for variant in every if devices.computes(self.device, variant[0]))
         precisions: tuple[Precision, ...] = self.wanted.precisions or ("fp32",)
         layouts: tuple[Layout, ...] = self.wanted.layouts or ("nchw",)
         return tuple((precision, layout, 1) for precision in precisions for layout in layouts)

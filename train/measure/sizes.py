@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from sim.profile import Layout, Precision
+from train.measure.drawn import THEMES
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -28,6 +29,9 @@ class Size:
     images: int
     passes: int
     total_s: float
+    drawn: tuple[str, ...] = ()
+    """Networks of one kind of operator each (`drawn`), which only train."""
+    drawn_batches: tuple[int, ...] = ()
     most_flops: float = math.inf
     """Of a step; larger ones would take too long to repeat."""
 
@@ -44,6 +48,8 @@ QUICK_CPU = Size(
     images=128,
     passes=2,
     total_s=100.0,
+    drawn=tuple(f"drawn_{theme}_1@48" for theme in THEMES),
+    drawn_batches=(8,),
     most_flops=2e10,
 )
 FULL_CPU = Size(

@@ -19,6 +19,7 @@ from train import models, operators
 from train.choices.models import Gpt, Resnet, Textbook, Torchvision
 from train.data import Task
 from train.loop import cross_entropy
+from train.measure import drawn
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -49,7 +50,7 @@ class Subject:
         from torchvision import models as published  # noqa: PLC0415 - slow to import
 
         known = [*OWN, *published.list_models(module=published)]
-        if name not in known:
+        if name not in known and not drawn.is_drawn(name):
             raise PlanError(f'"{name}" is not a model that can be measured; {hint(name, known)}')
         usual = OWN[name][1] if name in OWN else USUAL_PIXELS
         return cls(name, int(size) if size else usual)
@@ -63,7 +64,8 @@ class Subject:
         if self.takes_tokens:
             return Task((self.size,), VOCABULARY)
         grey = self.name == "textbook"
-        return Task((1 if grey else 3, self.size, self.size), DIGITS if self.name in OWN else CLASSES)
+        few = self.name in OWN or drawn.is_drawn(self.name)
+        return Task((1 if grey else 3, self.size, self.size), DIGITS if few else CLASSES)
 
     @property
     def takes_tokens(self) -> bool:
@@ -72,6 +74,8 @@ class Subject:
 
     def build(self) -> nn.Module:
         """The model with random weights."""
+        if drawn.is_drawn(self.name):
+            return drawn.network(self.name, self.size)
         return models.build(OWN[self.name][0] if self.name in OWN else Torchvision(name=self.name), self.task)
 
     def batch(self, samples: int) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from train.measure.case import InferencePass
     from train.measure.device import Device
 
+LONG_S = 8.0
+"""A step that takes longer is measured once in a pass, and not looked into."""
 PHASES_SHARE = 0.25
 """Part of the time that is spent on looking into the step."""
 MOST_LOOKS = 3
@@ -43,6 +45,10 @@ class Training:
     def _measured(self, budget_s: float, *, first: bool) -> dict[str, Any]:
         self.device.prepare(self.case.precision)
         step = TrainingStep(self.case, self.device)
+        (warm_s,) = timed_s(step, 1, self.device.synchronise)
+        if warm_s > LONG_S:
+            times_s = timed_s(step, 1, self.device.synchronise)
+            return {"step_s": tuple(times_s), "pass_index": passes(times_s)}
         fixed = traced(step) if first else {}
         fields = fixed | timed(step, self.device, budget_s * (1 - PHASES_SHARE))
         often = Repeats.within(budget_s * PHASES_SHARE, fields["step_s"][0], most=10).repetitions
