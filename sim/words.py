@@ -131,3 +131,20 @@ def in_unit(value: float, unit: str) -> str:
     if value == 1.0:
         return f"1 {unit.removesuffix('s')}"
     return f"{significant(value)} {unit}"
+
+
+def beside(value: float, bound: float, unit: str) -> str:
+    """A value next to a bound that it must not seem to meet by rounding.
+
+    >>> beside(44357.0, 43200.0, "s"), beside(43201.0, 43200.0, "s"), beside(0.5996, 0.6, "fraction")
+    ('12 h 19 min', 'just over 12 h', 'just under 60 %')
+    >>> beside(43200.0, 43200.0, "s"), beside(7500.0, 43200.0, "s")
+    ('12 h', '2 h 5 min')
+    """
+    text, limit = in_unit(value, unit), in_unit(bound, unit)
+    if value == bound or text != limit:
+        return text
+    finer = units.human_duration(value) if unit == "s" else text
+    if finer != limit:
+        return finer
+    return f"just {'over' if value > bound else 'under'} {limit}"

@@ -1,5 +1,6 @@
 """Devices from a published table, and how wrong the table's rows are predicted when left out."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,16 @@ from sim.calibration.least_squares import Fit
 from sim.calibration.measured import seconds
 from sim.calibration.published import Joint, Row
 from sim.perf.device import NORMAL_80, Device, Link, Piece, Quality, Range, Setting
-from sim.perf.step_time import INDEX, NAMES, Layout, Precision, step_s, work
+from sim.perf.step_time import INDEX, NAMES, PRODUCTS, Layout, Precision, step_s, work
 
 Key = tuple[str, Precision, Layout]
+SIZES = [
+    INDEX[f"half_{what}.{kind}"]
+    for what in ("columns", "length")
+    for kind in PRODUCTS
+    if kind != "matrix_product"
+]
+"""Sizes at which half of a rate is reached; those of matrix products are relative to others."""
 USUAL = "pytorch"
 """The framework that a fitted device stands for."""
 
@@ -53,7 +61,8 @@ def devices(found: TableFit, source: str) -> list[Device]:
     for (gpu, _, _), (setting, _) in found.references.items():
         settings.setdefault(gpu, []).append(setting)
     rows = [row for row in found.rest.rows if row.framework == USUAL]
-    for key in sorted({row.setting for row in rows}):
+    count = Counter(row.setting for row in rows)
+    for key in sorted(count, key=lambda key: (-count[key], key)):
         if key not in found.references:
             settings.setdefault(key[0], []).append(_setting(found, key))
     return [
@@ -86,8 +95,13 @@ def _setting(found: TableFit, key: Key) -> Setting:
     places = [place for place in data.members[group] if data.rows[place].framework == USUAL]
     first = places[0]
     logarithms = data.bases[group].copy()
-    directions = np.stack([data.compute[first], data.memory[first]])
-    logarithms[[INDEX["compute_rate"], INDEX["memory_rate"]]] += directions @ at
+    code = published.code_of(data, first)
+    directions = np.stack([acts[first] * ~code for acts in data.acts[:2]])
+    rates, ceilings = directions @ at, data.ceilings[:, first]
+    logarithms[[INDEX["compute_rate"], INDEX["memory_rate"]]] += published.below(rates, ceilings)
+    logarithms[INDEX["efficiency.spatial"]] += data.acts[2][first] @ at
+    logarithms[SIZES] += data.acts[4][first] @ at
+    directions *= published.bend(rates, ceilings)[:, np.newaxis]
     covariance = directions @ found.fitted.covariance @ directions.T
     rows = [data.rows[place].measured for place in places]
     ratios = seconds(rows) / data.step_s(at)[places]
@@ -135,8 +149,13 @@ def qualities(found: TableFit) -> list[tuple[str, Quality]]:
             (f"{gpu}, {precision}, {layout}", beyond_convolutions(tried[0], gpu, precision).quality())
         )
     worlds = np.array([row.world for row in found.rest.rows])
+    networks = {(row.harness, row.measured.name) for row in found.rest.rows}
+    several = Counter(harness for harness, _ in networks)
+    kin = np.array([several[row.harness] > 1 for row in found.rest.rows])
     for one in found.left_out:
         told.append(("all other rows", one.quality()))
+        if one.key == "one network":
+            told.append(("of them whose harness ran other networks too", part(one, kin).quality()))
         told += [
             (f"of them on {noun}", part(one, chosen).quality())
             for noun, chosen in (("one GPU", worlds == 1), ("several GPUs", worlds > 1))

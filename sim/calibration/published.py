@@ -1,10 +1,12 @@
 """Published tables of training throughput: one GPU with many networks, and many GPUs with few.
 
 The GPU with many networks is fitted as a profile is. Its parameters are then what is expected of the others:
-each GPU may differ in its two rates from what its data sheet says relative to the reference, and so may each
-precision, and each framework in each precision (compilers fuse, so less goes through memory). On several GPUs
-there is the all-reduce, behind which the backward pass hides, and the data path of the node, which bounds the
-samples a second. All of that is one fit over all rows, with priors, as most GPUs have two or three rows.
+each GPU may differ in its two rates from what its data sheet says relative to the reference, but not exceed
+it, and so may each precision, and each framework in each precision. Where the peak rate is higher, products
+must be larger to reach the same share of it; convolutions of a window are faster in FP32; and some frameworks
+fuse activations and sums with what comes before. On several GPUs there is the all-reduce, behind which the
+backward pass hides, and the data path of the node, which bounds the samples a second. All of that is one fit
+over all rows, with priors, as most GPUs have two or three rows.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sim import catalog
+from sim.calibration import harnesses
 from sim.calibration.fit import (
     FOLDS,
     HELD,
@@ -44,7 +47,6 @@ COLUMNS = (
 )  # fmt: skip
 SettingKey = tuple[str, Precision, Layout]
 """What rows that are fitted together have in common: GPU, precision and layout."""
-USUAL_BATCH = 128
 MANY = 30
 """Networks on one GPU that make a setting which can be fitted on its own."""
 
@@ -74,9 +76,6 @@ PRECISIONS: Mapping[str, Precision] = {
     "amp-fp16": "fp16", "amp": "fp16", "fp16": "fp16", "bf16": "bf16", "amp-bf16": "bf16",
     "tf32": "tf32", "fp32": "fp32",
 }  # fmt: skip
-USUAL_SIZES: Mapping[str, int] = {"efficientnet-b0": 224, "efficientnet-b4": 380, "efficientnetv2-s": 300}
-FFCV_SIZE = 176
-"""Images of FFCV's ImageNet recipes grow from 160 to 192 pixels as training goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,19 +137,22 @@ def _row(row: Mapping[str, object]) -> Row:
     if precision is None:
         raise PlanError(f'precision "{row["precision"]}" is none of {", ".join(PRECISIONS)}')
     model, approximate = _network(row)
-    batch = int(_number(row["batch_per_gpu"]) or USUAL_BATCH)
     world = int(_number(row["num_gpus"]) or 1)
-    layout: Layout = "nhwc" if row["layout"] == "nhwc" else "nchw"
+    source, framework = str(row["source"]), str(row["framework"])
     gpu = GPUS.get(str(row["gpu"]), str(row["gpu"]).lower())
     if gpu not in catalog.names("gpu"):
         raise UnknownError(f'"{row["gpu"]}" is not a GPU of the catalog, so its peak rates are not known')
+    layout = harnesses.layout(source, framework, precision, str(row["layout"]))
+    told = None if "ffcv" in framework else _number(row["batch_per_gpu"])
+    memory_gb = catalog.gpu(gpu).memory / 1e9
+    batch = int(told or harnesses.batch(source, framework, model.name, gpu, precision, memory_gb))
     measured = Measured(Step(model, batch, precision), layout, batch * world / rate)
     return Row(
         measured,
-        str(row["source"]),
+        source,
         gpu,
         world,
-        str(row["framework"]).split()[0].partition("-")[0],
+        framework.split(maxsplit=1)[0].partition("-")[0],
         approximate,
     )
 
@@ -158,8 +160,7 @@ def _row(row: Mapping[str, object]) -> Row:
 def _network(row: Mapping[str, object]) -> tuple[Model, bool]:
     """The network of a row: by name or, where the name is not known, the one most like its figures."""
     name = str(row["model"])
-    usual = FFCV_SIZE if "ffcv" in str(row["framework"]) else USUAL_SIZES.get(name, 224)
-    size = int(_number(row["img_size"]) or usual)
+    size = int(_number(row["img_size"]) or harnesses.image_size(str(row["framework"]), name))
     if has_network(name):
         return _named(name, size), False
     figures = [_number(row[column]) for column in ("gmacs", "mactivations", "params_M")]
@@ -253,9 +254,31 @@ PRECISION_SPREAD = 0.3
 FRAMEWORK_SPREAD = 0.2
 HARNESS_SPREAD = 0.15
 CODE_SPREAD = 0.1
-PEAK_SPREAD = 0.6
+PEAK_SPREAD = 0.1
 """Of the exponents by which the share of a peak rate that is reached goes with that rate."""
+SHARES_OF_PEAK: Mapping[str, float] = {"A100": 0.86, "H100": 0.77, "B200": 0.69}
+"""Of the data sheet's rate, in BF16, that products of 4,096 rows or more reach in the median.
+
+Measured on an A100 SXM (vllm 0.14.0), H100 SXM and B200 SXM (vllm 0.24.0); from the tables of
+github.com/ai-dynamo/aiconfigurator (Apache-2.0).
+"""
 WAITING_SPREAD = 0.7
+OVER_DATA_SHEET = 1.1
+"""Times the peak rate of the data sheet that boards reach, which often clock higher than it says."""
+WINOGRAD, WINOGRAD_SPREAD = 1.5, 0.3
+"""How much faster convolutions of a window are in FP32, and how far off that may be.
+
+Libraries compute them with up to 2.25 times fewer multiplications (Lavin and Gray, arXiv:1509.09308).
+"""
+SIZES_BY_PEAK, SIZES_SPREAD = 0.5, 0.3
+"""Exponent by which products must be larger where the peak rate is, to reach the same share of it.
+
+A small product is bound by what feeds the arithmetic, which does not grow with it: 1 if not at all.
+"""
+FUSED, FUSED_SPREAD = 2.0, 0.7
+"""How much less activations and sums move where a framework fuses them with other operators."""
+BEND = 10.0
+"""How sharply rates bend where they come near what is possible."""
 CHIPS: Mapping[str, tuple[str, ...]] = {
     "V100": ("v100",),
     "TU102": ("quadro-rtx", "t4"),
@@ -290,41 +313,39 @@ class Joint:
     bases: tuple[Floats, ...]
     works: tuple[Work, ...]
     members: tuple[tuple[int, ...], ...]
-    compute: Floats
-    memory: Floats
-    code: Floats
-    """What acts on both rates of a row alike: how good the code of its network is."""
+    acts: tuple[Floats, ...]
+    """How shifts act on compute and memory rates, windows, what is fused, and sizes (each rows x shifts)."""
     reduce_s: Floats
     world: Floats
     loader: tuple[int, ...]
     waiting: Floats
+    ceilings: Floats
+    """How much faster than their base compute and memory rates are at most, as logarithms (2 x rows)."""
 
     def step_s(self, at: Floats) -> Floats:
         """Seconds of each row's step, for shifts of the joint fit."""
-        code = self.code @ at
-        return self._whole_s(at, self._alone_s(self.compute @ at + code, self.memory @ at + code))
+        return self._whole_s(at, self._alone_s([acts @ at for acts in self.acts]))
 
     def slopes(self, at: Floats) -> Floats:
-        """Slopes of the logarithms of the step times: all shifts but a few act through a row's two rates."""
+        """Slopes of the logarithms of the step times: most shifts act through a few rates of a row."""
         little = 1e-4
-        code = self.code @ at
-        compute, memory = self.compute @ at + code, self.memory @ at + code
-        alone = self._alone_s(compute, memory)
+        rates = [acts @ at for acts in self.acts]
+        alone = self._alone_s(rates)
         base = np.log(self._whole_s(at, alone))
-        by_rate = [
-            (np.log(self._whole_s(at, moved)) - base) / little
-            for moved in (self._alone_s(compute + little, memory), self._alone_s(compute, memory + little))
-        ]
-        of_rest = jacobian(lambda there: np.log(self._whole_s(there, alone)), at, base)
-        slopes = [by[:, np.newaxis] for by in by_rate]
-        return of_rest + slopes[0] * (self.compute + self.code) + slopes[1] * (self.memory + self.code)
+        slopes = jacobian(lambda there: np.log(self._whole_s(there, alone)), at, base)
+        for place, acts in enumerate(self.acts):
+            moved = [rate + little * (place == other) for other, rate in enumerate(rates)]
+            by_rate = (np.log(self._whole_s(at, self._alone_s(moved))) - base) / little
+            slopes += by_rate[:, np.newaxis] * acts
+        return slopes
 
-    def _alone_s(self, compute: Floats, memory: Floats) -> Floats:
+    def _alone_s(self, rates: Sequence[Floats]) -> Floats:
         """Seconds of each row's step on one GPU, with logarithms of how much faster its rates are."""
         alone = np.empty(len(self.rows))
+        times = np.exp([*below(np.array(rates[:2]), self.ceilings), *rates[2:]])
         for base, todo, members in zip(self.bases, self.works, self.members, strict=True):
             place = list(members)
-            alone[place] = step_s(base, todo.at_rates(np.exp(compute[place]), np.exp(memory[place])))
+            alone[place] = step_s(base, todo.at_rates(*times[:, place]))
         return alone
 
     def _whole_s(self, at: Floats, alone: Floats) -> Floats:
@@ -341,15 +362,17 @@ def joint(rows: Sequence[Row], known: Mapping[SettingKey, Setting]) -> Joint:
     """Everything that does not depend on the parameters of the fit over many GPUs."""
     shifts = _shifts(rows)
     place = {name: column for column, name in enumerate(shifts.names)}
-    compute, memory, code, waiting = (np.zeros((len(rows), len(place))) for _ in range(4))
+    *acts, waiting = (np.zeros((len(rows), len(place))) for _ in range(6))
     for number, row in enumerate(rows):
         for cause in _waiting(row):
             waiting[number, place[cause]] = 1
-        code[number, place[_code(row)]] = 1
+        for matrix, causes in zip(acts[2:4], (_windows(row), _fused(row)), strict=True):
+            matrix[number, [place[cause] for cause in causes]] = 1
         beyond = _beyond(row.setting, _reference(known, row.measured.layout))
-        for matrix, kind, times in zip((compute, memory), RATES, beyond, strict=True):
-            matrix[number, [place[cause] for cause in _rate(kind, row)]] = 1
+        for matrix, kind, times in zip(acts[:2], RATES, beyond, strict=True):
+            matrix[number, [place[cause] for cause in (*_rate(kind, row), _code(row))]] = 1
             matrix[number, place[f"{kind} by peak"]] = math.log(times)
+        acts[4][number, place["sizes by peak"]] = math.log(beyond[0])
     bases, works, members = [], [], []
     for key in sorted({row.setting for row in rows}):
         reference = _reference(known, key[2])
@@ -358,11 +381,12 @@ def joint(rows: Sequence[Row], known: Mapping[SettingKey, Setting]) -> Joint:
         works.append(work([rows[number].measured.step for number in group]))
         members.append(group)
     return Joint(
-        tuple(rows), shifts, tuple(bases), tuple(works), tuple(members), compute, memory, code,
+        tuple(rows), shifts, tuple(bases), tuple(works), tuple(members), tuple(acts),
         np.array([_all_reduce_s(row) for row in rows]),
         np.array([float(row.world) for row in rows]),
         tuple(place[f"loader of {_host(row)}"] for row in rows),
         waiting,
+        np.array([_ceilings(row.setting, known) for row in rows]).T,
     )  # fmt: skip
 
 
@@ -371,13 +395,18 @@ def _shifts(rows: Sequence[Row]) -> Shifts:
     for row in rows:
         for kind in RATES:
             start |= {cause: (0.0, spread) for cause, spread in _rate(kind, row).items()}
+        chip = _chip(row.gpu)
+        start[f"compute of all {chip}"] = (math.log(SHARES_OF_PEAK.get(chip, 1.0)), GPU_SPREAD)
         start[_code(row)] = (0.0, CODE_SPREAD)
+        start |= dict.fromkeys(_windows(row), (math.log(WINOGRAD), WINOGRAD_SPREAD))
+        start |= dict.fromkeys(_fused(row), (math.log(FUSED), FUSED_SPREAD))
         harness, *causes = _waiting(row)
         start[harness] = (math.log(0.01), 1.0)
         start |= dict.fromkeys(causes, (0.0, WAITING_SPREAD))
         start[f"loader of {_host(row)}"] = (math.log(LOADER_SAMPLES_PER_S), 1.0)
     start["overlap"] = (0.0, 0.7)
     start |= {f"{kind} by peak": (0.0, PEAK_SPREAD) for kind in RATES}
+    start["sizes by peak"] = (SIZES_BY_PEAK, SIZES_SPREAD)
     centre, width = np.array(list(start.values())).T
     return Shifts(tuple(start), centre, width)
 
@@ -394,6 +423,17 @@ def _rate(kind: str, row: Row) -> dict[str, float]:
     }
 
 
+def _windows(row: Row) -> tuple[str, ...]:
+    """What makes convolutions of a window faster than other products."""
+    return ("windows in fp32",) if row.measured.step.precision == "fp32" else ()
+
+
+def _fused(row: Row) -> tuple[str, ...]:
+    """What lets less go through memory."""
+    precision = row.measured.step.precision
+    return (f"fused by {row.framework}",) if harnesses.fuses(row.source, row.framework, precision) else ()
+
+
 def _waiting(row: Row) -> tuple[str, str, str]:
     """What decides how long the GPUs of a node wait for one another: the code, the precision, the node."""
     precision = row.measured.step.precision
@@ -403,6 +443,11 @@ def _waiting(row: Row) -> tuple[str, str, str]:
 def _code(row: Row) -> str:
     """The code of one network in one framework, which may be better or worse than that of others."""
     return f"{row.measured.name} with {row.harness}"
+
+
+def code_of(data: Joint, number: int) -> NDArray[np.bool_]:
+    """Which shift is that of the code of a row's network."""
+    return np.array([name == _code(data.rows[number]) for name in data.shifts.names])
 
 
 def _chip(gpu: str) -> str:
@@ -435,18 +480,45 @@ def _beyond(key: SettingKey, reference: SettingKey) -> tuple[float, float]:
     return peak(gpu, precision) / peak(other, usual), memory
 
 
+def _ceilings(key: SettingKey, known: Mapping[SettingKey, Setting]) -> tuple[float, float]:
+    """How much faster than its base a setting's compute and memory rates are at most, as logarithms.
+
+    None is faster than the data sheet says, but for boards that clock a little higher.
+    """
+    reference = _reference(known, key[2])
+    parameters = known[reference].parameters
+    best = max(parameters[f"efficiency.{kind}"] for kind in ("spatial", "pointwise"))
+    compute = parameters["compute_rate"] * best / peak(reference[0], reference[1])
+    memory = parameters["memory_rate"] / catalog.gpu(reference[0]).memory_bandwidth
+    return math.log(OVER_DATA_SHEET / compute), math.log(OVER_DATA_SHEET / memory)
+
+
+def below(values: Floats, ceiling: Floats | float) -> Floats:
+    """Values that bend before a ceiling and never reach it.
+
+    >>> below(np.array([-2.0, 0.0, 2.0]), 0.0).round(3).tolist()
+    [-2.0, -0.069, -0.0]
+    """
+    return np.asarray(ceiling - np.logaddexp(0.0, BEND * (ceiling - values)) / BEND)
+
+
+def bend(values: Floats, ceiling: Floats | float) -> Floats:
+    """The slope of `below`: what is left of a change of a value."""
+    return np.asarray(1 / (1 + np.exp(BEND * (values - ceiling))))
+
+
 def _all_reduce_s(row: Row) -> float:
     """Time to add up the gradients at the rate of the data sheet's link."""
     if row.world == 1:
         return 0.0
-    rate = link_rate(row.gpu, row.world)
+    rate = link_rate(row.gpu, row.world, through_the_host=harnesses.through_the_host(row.source))
     moved = 2 * (row.world - 1) / row.world * 4.0 * row.measured.step.model.parameters
     return ALL_REDUCE_LATENCY_S * math.log2(row.world) + moved / rate
 
 
-def link_rate(gpu: str, world: int) -> float:
+def link_rate(gpu: str, world: int, *, through_the_host: bool = False) -> float:
     """Bytes a second between GPUs: the data sheet's scale-up link in a node, the network cards beyond it."""
-    rate = catalog.gpu(gpu).scale_up_bandwidth or PCIE_RATE
+    rate = PCIE_RATE if through_the_host else catalog.gpu(gpu).scale_up_bandwidth or PCIE_RATE
     return rate if world <= NODE_GPUS else min(rate, NODE_GPUS * PCIE_RATE)
 
 

@@ -62,6 +62,8 @@ position of the window, and one for each weight however many samples there are. 
 last) a step took 2.0 ns for an element of 5 x 5, 4.1 ns for one of 7 x 7 and 50 ns for a weight.
 """
 TRAFFIC: Final = (*PASSES, "depthwise", "depthwise_taps", "cast", "update", *SLOW_ON_A_CPU)
+_FUSIBLE: Final = np.array([kind in ("activation", "element_wise", "scaling", "gating") for kind in TRAFFIC])
+"""Which kinds of traffic libraries and compilers can do along with other operators."""
 GROUPS: Final = (
     "convolution", "grouped_convolution", "depthwise_convolution", "matrix_product", "normalisation",
     "activation", "other", "optimiser",
@@ -208,13 +210,24 @@ class Work:
     convolutions: Floats
     weights: Floats
 
-    def at_rates(self, compute: Floats, memory: Floats) -> Work:
-        """The same work for devices that are so many times faster than the one asked, step by step."""
+    def at_rates(
+        self, compute: Floats, memory: Floats, windows: Floats, fused: Floats, sizes: Floats
+    ) -> Work:
+        """The same work for devices that are so many times faster than the one asked, step by step.
+
+        ``windows`` is how many times faster convolutions of a window are besides, and ``fused`` how many
+        times less goes through memory for what can be done along with other operators. ``sizes`` is how many
+        times larger products must be to reach the same share of the compute rate.
+        """
+        of_windows = np.where(self.kind == PRODUCTS.index("spatial"), windows[self.step_of], 1.0)
+        of_traffic = np.where(_FUSIBLE, fused[:, np.newaxis], 1.0)
         return replace(
             self,
-            flop=self.flop / compute[self.step_of],
+            flop=self.flop / compute[self.step_of] / of_windows,
+            columns=self.columns / sizes[self.step_of],
+            length=self.length / sizes[self.step_of],
             product_bytes=self.product_bytes / memory[self.step_of],
-            traffic_bytes=self.traffic_bytes / memory[:, np.newaxis],
+            traffic_bytes=self.traffic_bytes / memory[:, np.newaxis] / of_traffic,
             fresh_bytes=self.fresh_bytes / memory[:, np.newaxis],
         )
 

@@ -44,11 +44,12 @@ def objective_text(objective: Mapping[str, Any]) -> str:
     """One objective and what was reached, for a sentence or a table."""
     metric, tenant, unit = objective["metric"], objective.get("tenant"), objective.get("unit", "")
     at_most = objective.get("at_most") is not None
-    bound = words.in_unit(objective["at_most"] if at_most else objective["at_least"], unit)
-    wanted = f"wanted: at {'most' if at_most else 'least'} {bound}"
+    bound = objective["at_most"] if at_most else objective["at_least"]
+    wanted = f"wanted: at {'most' if at_most else 'least'} {words.in_unit(bound, unit)}"
     if objective.get("value") is None:
         return f"{metric}{f' of {tenant}' if tenant else ''} has no value; {wanted}"
-    return f"{_reached(metric, tenant, words.in_unit(objective['value'], unit))}; {wanted}{_sure(objective)}"
+    value = words.beside(objective["value"], bound, unit)
+    return f"{_reached(metric, tenant, value)}; {wanted}{_sure(objective)}"
 
 
 def _reached(metric: str, tenant: str | None, value: str) -> str:
