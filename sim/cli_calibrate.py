@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sim import cli_output, cli_tables
 from sim.calibration import of_profile, of_table
+from sim.calibration.published import MANY
 from sim.catalog import devices
 from sim.errors import PlanError
 from sim.reports import calibration as report
@@ -45,7 +46,17 @@ def table(path: Path, out: Path, *, as_json: bool) -> None:
     found = of_table.fit_table(path)
     for line in found.unused:
         cli_output.say(f"Left out: {line}")
+    if not found.references:
+        start = ", ".join(sorted({key[0] for key in found.known}))
+        cli_output.say(
+            f"Note: no GPU of the table has {MANY} networks or more, so all start from {start} of the catalog"
+            " and their data sheets."
+        )
     out.mkdir(parents=True, exist_ok=True)
     for device in of_table.devices(found, f"dcplan calibrate --table {path.name}"):
         cli_output.write_file(out / f"{device.name}.yaml", devices.text(device))
-    cli_tables.qualities(of_table.qualities(found), as_json=as_json)
+    qualities = of_table.qualities(found)
+    if not qualities:
+        cli_output.say("Note: a single row cannot be left out of its own fit, so no error is told.")
+    if qualities or as_json:
+        cli_tables.qualities(qualities, as_json=as_json)

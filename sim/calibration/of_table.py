@@ -12,6 +12,7 @@ from sim.calibration.fit import FOLDS, LeftOut, fit, setting_of, spread_for_cove
 from sim.calibration.least_squares import Fit
 from sim.calibration.measured import seconds
 from sim.calibration.published import Joint, Row
+from sim.errors import PlanError
 from sim.perf.device import NORMAL_80, Device, Link, Piece, Quality, Range, Setting
 from sim.perf.step_time import INDEX, NAMES, PRODUCTS, Layout, Precision, step_s, work
 
@@ -29,30 +30,50 @@ USUAL = "pytorch"
 
 @dataclass(frozen=True, slots=True)
 class TableFit:
-    """A whole table as fitted: settings with many networks, and everything else in one fit."""
+    """A whole table as fitted: settings with many networks, and everything else in one fit.
+
+    ``known`` are the settings that the rest starts from, and ``harnesses`` who measured those of this table.
+    """
 
     references: Mapping[Key, tuple[Setting, list[LeftOut]]]
+    known: Mapping[Key, Setting]
+    harnesses: Mapping[Key, str]
     rest: Joint
     fitted: Fit
     left_out: tuple[LeftOut, ...]
     unused: tuple[str, ...]
 
+    @property
+    def framework(self) -> str:
+        """The framework that the devices of GPUs with few networks stand for."""
+        count = Counter(row.framework for row in self.rest.rows)
+        return USUAL if USUAL in count or not count else count.most_common(1)[0][0]
+
 
 def fit_table(path: Path) -> TableFit:
-    """Fit all rows of a table; PlanError if no GPU in it has many networks."""
+    """Fit all rows of a table, from the catalog's GPU with many networks if no GPU of the table has many.
+
+    Raises PlanError if no row can be used, with the reason.
+    """
     rows, unused = published.read(path)
-    references = published.references(rows)
-    many = {id(row) for members in published.many_networks(rows).values() for row in members}
+    if not rows:
+        raise PlanError(f"no row of {path} can be used{': ' + unused[0] if unused else ''}")
+    references, members = published.references(rows), published.many_networks(rows)
+    many = {id(row) for own in members.values() for row in own}
     rest = [row for row in rows if id(row) not in many]
-    data = published.joint(rest, {key: setting for key, (setting, _) in references.items()})
+    known = {key: setting for key, (setting, _) in references.items()} or published.catalog_reference()
+    data = published.joint(rest, known)
     fitted = published.fit_joint(data)
     keys = (
         ("one row", [str(number) for number in range(len(rest))]),
         ("one network", [row.measured.name for row in rest]),
         ("one GPU", [row.gpu for row in rest]),
     )
-    left_out = tuple(published.joint_left_out(data, kinds, name) for name, kinds in keys)
-    return TableFit(references, data, fitted, left_out, tuple(unused))
+    left_out = tuple(
+        published.joint_left_out(data, kinds, name) for name, kinds in keys if len(set(kinds)) > 1
+    )
+    harnesses = {key: own[0].harness for key, own in members.items()}
+    return TableFit(references, known, harnesses, data, fitted, left_out, tuple(unused))
 
 
 def devices(found: TableFit, source: str) -> list[Device]:
@@ -60,7 +81,7 @@ def devices(found: TableFit, source: str) -> list[Device]:
     settings: dict[str, list[Setting]] = {}
     for (gpu, _, _), (setting, _) in found.references.items():
         settings.setdefault(gpu, []).append(setting)
-    rows = [row for row in found.rest.rows if row.framework == USUAL]
+    rows = [row for row in found.rest.rows if row.framework == found.framework]
     count = Counter(row.setting for row in rows)
     for key in sorted(count, key=lambda key: (-count[key], key)):
         if key not in found.references:
@@ -82,7 +103,11 @@ def devices(found: TableFit, source: str) -> list[Device]:
 
 def _waiting(found: TableFit, gpu: str) -> float:
     """How much longer steps get with each doubling of the GPUs, in the runs of this GPU."""
-    places = [place for place, row in enumerate(found.rest.rows) if row.framework == USUAL and row.gpu == gpu]
+    places = [
+        place
+        for place, row in enumerate(found.rest.rows)
+        if row.framework == found.framework and row.gpu == gpu
+    ]
     return float(f"{np.exp(found.rest.waiting[places[0]] @ found.fitted.values):.3g}") if places else 0.0
 
 
@@ -92,7 +117,7 @@ def _setting(found: TableFit, key: Key) -> Setting:
     group = next(
         number for number, members in enumerate(data.members) if data.rows[members[0]].setting == key
     )
-    places = [place for place in data.members[group] if data.rows[place].framework == USUAL]
+    places = [place for place in data.members[group] if data.rows[place].framework == found.framework]
     first = places[0]
     logarithms = data.bases[group].copy()
     code = published.code_of(data, first)
@@ -154,35 +179,39 @@ def qualities(found: TableFit) -> list[tuple[str, Quality]]:
     kin = np.array([several[row.harness] > 1 for row in found.rest.rows])
     for one in found.left_out:
         told.append(("all other rows", one.quality()))
-        if one.key == "one network":
+        if one.key == "one network" and kin.any():
             told.append(("of them whose harness ran other networks too", part(one, kin).quality()))
         told += [
             (f"of them on {noun}", part(one, chosen).quality())
             for noun, chosen in (("one GPU", worlds == 1), ("several GPUs", worlds > 1))
+            if chosen.any()
         ]
-    return [*told, ("scaling to several GPUs", scaling_left_out(found.rest))]
+    scaling = scaling_left_out(found.rest)
+    return told if scaling is None else [*told, ("scaling to several GPUs", scaling)]
 
 
 def against(found: TableFit, path: Path) -> list[tuple[str, Quality]]:
     """How wrong the fit of one table is about the rows of another, by the kinds of rows there are."""
     rows, _ = published.read(path)
-    many = published.references_of(rows)
-    told = []
-    for key, members in many.items():
-        if key in found.references:
-            setting = found.references[key][0]
+    told, used = [], set()
+    for key, (setting, _) in found.references.items():
+        members = [
+            row
+            for row in rows
+            if row.world == 1 and (row.setting, row.harness) == (key, found.harnesses[key])
+        ]
+        used |= {id(row) for row in members}
+        if members:
             measured = tuple(row.measured for row in members)
             steps = [row.step for row in measured]
             predicted = step_s(setting.logarithms, work(steps))
             factor = np.exp(NORMAL_80 * np.sqrt(setting.variance(steps)))
             one = LeftOut("this table", measured, predicted, predicted / factor, predicted * factor)
             told.append((", ".join(key), one.quality()))
-    used = {id(row) for key, members in many.items() if key in found.references for row in members}
     rest = [row for row in rows if id(row) not in used]
     if not rest:
         return told
-    known = {key: setting for key, (setting, _) in found.references.items()}
-    data = published.joint([*found.rest.rows, *rest], known)
+    data = published.joint([*found.rest.rows, *rest], found.known)
     keep = np.arange(len(data.rows)) < len(found.rest.rows)
     fitted = published.fit_joint(data, keep)
     slopes = data.slopes(fitted.values)
@@ -206,6 +235,8 @@ def against(found: TableFit, path: Path) -> list[tuple[str, Quality]]:
 
 def _setting_spread(found: TableFit) -> float:
     """Spread of single rows left out of the fit over many GPUs."""
+    if not found.left_out:
+        return found.fitted.residual_spread
     one = found.left_out[0]
     misses = np.log(seconds(one.rows) / one.predicted_s)
     return spread_for_coverage(misses, np.zeros(len(misses)))
@@ -222,8 +253,11 @@ def beyond_convolutions(tried: LeftOut, gpu: str, precision: Precision) -> LeftO
     return LeftOut("everything but CNNs", unseen, predicted, predicted / factor, predicted * factor)
 
 
-def scaling_left_out(data: Joint) -> Quality:
-    """How wrong steps on several GPUs are, from the same run's step on one: each row by a fit without it."""
+def scaling_left_out(data: Joint) -> Quality | None:
+    """How wrong steps on several GPUs are, from the same run's step on one: each row by a fit without it.
+
+    None where no run was on one and on several.
+    """
     kin = {}
     for place, row in enumerate(data.rows):
         if row.world == 1:
@@ -235,6 +269,8 @@ def scaling_left_out(data: Joint) -> Quality:
         key = (row.gpu, row.harness, row.measured.step.precision, row.measured.layout, row.measured.name)
         if row.world > 1 and key in kin:
             pairs.append((place, kin[key]))
+    if not pairs:
+        return None
     many, one = np.array(pairs).T
     rows = [row.measured for row in data.rows]
     ratio = seconds([rows[place] for place in many]) / seconds([rows[place] for place in one])

@@ -35,6 +35,7 @@ from sim.calibration.fit import (
 )
 from sim.calibration.least_squares import Fit, jacobian, minimise
 from sim.calibration.measured import Measured
+from sim.catalog import devices
 from sim.catalog.networks import has_network, most_like, network
 from sim.errors import Fault, PlanError, TraceError
 from sim.perf.device import NORMAL_80, Setting
@@ -49,6 +50,7 @@ SettingKey = tuple[str, Precision, Layout]
 """What rows that are fitted together have in common: GPU, precision and layout."""
 MANY = 30
 """Networks on one GPU that make a setting which can be fitted on its own."""
+REFERENCE = "rtx-3090"
 
 GPUS: Mapping[str, str] = {
     "RTX3090": "rtx-3090",
@@ -208,17 +210,20 @@ def _stretched(operator: Operator, macs: float, elements: float) -> Operator:
 
 
 def many_networks(rows: Sequence[Row]) -> dict[SettingKey, list[Row]]:
-    """Rows that make settings of their own: one GPU, one framework, many networks."""
-    return {setting: own for setting, own in references_of(rows).items() if len(own) >= MANY}
-
-
-def references_of(rows: Sequence[Row]) -> dict[SettingKey, list[Row]]:
-    """Rows on one GPU of the tables that have many networks, by setting."""
-    found: dict[SettingKey, list[Row]] = {}
+    """Rows that make settings of their own: many networks on one GPU, measured by one source alike."""
+    found: dict[tuple[SettingKey, str], list[Row]] = {}
     for row in rows:
-        if row.world == 1 and row.source.startswith("timm"):
-            found.setdefault(row.setting, []).append(row)
-    return found
+        if row.world == 1:
+            found.setdefault((row.setting, row.harness), []).append(row)
+    wide = {key: own for key, own in found.items() if len({row.measured.name for row in own}) >= MANY}
+    return {setting: own for (setting, _), own in sorted(wide.items(), key=lambda one: len(one[1]))}
+
+
+def catalog_reference() -> dict[SettingKey, Setting]:
+    """The GPU of the catalog with many networks, for tables that have none."""
+    device = devices.device(REFERENCE)
+    settings = [setting for setting in device.settings if setting.measured >= MANY]
+    return {(REFERENCE, setting.precision, setting.layout): setting for setting in settings}
 
 
 def prior_for(gpu: str, precision: Precision) -> Prior:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from sim import catalog
 from sim.calibration import of_table, published
@@ -12,6 +13,7 @@ from sim.calibration.least_squares import jacobian
 from sim.calibration.measured import Measured, plain_name, seconds
 from sim.catalog import devices
 from sim.catalog.networks import network
+from sim.cli import main
 from sim.errors import PlanError, ScenarioError, TraceError
 from sim.perf.step_time import INDEX, NAMES, Step, step_s, work
 from sim.scenario import load
@@ -55,6 +57,39 @@ def test_a_network_without_a_list_is_known_by_its_figures_and_what_nothing_is_kn
     assert len(left_out) == 2
     assert "othernet" in left_out[0]
     assert "A1000-90GB" in left_out[1]
+
+
+def test_a_small_table_of_ones_own_starts_from_the_catalog(tmp_path: Path) -> None:
+    """What the catalog's A100 does in a framework of one's own: its step is found again from two networks."""
+    known = devices.device("a100-sxm4-80gb").setting("fp16", "nhwc")
+    lines = [HEADER]
+    for name, batch in (("resnet50", 256), ("vgg16", 128), ("densenet121", 128)):
+        (time_s,) = step_s(known.logarithms, work([Step(network(name, 224), batch, "fp16")]))
+        lines.append(f"me,{name},A100-80GB,1,amp-fp16,nhwc,jax,{batch},224,{batch / time_s},,,")
+    path, out = tmp_path / "table.csv", tmp_path / "devices"
+    path.write_text("\n".join(lines))
+    done = CliRunner().invoke(main, ["calibrate", "--table", str(path), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "all start from rtx-3090 of the catalog" in done.stderr
+    assert "one network" in done.stdout
+    setting = devices.read(out / "a100-sxm4-80gb.yaml").setting("fp16", "nhwc")
+    steps = work(
+        [Step(network(name, 224), 128, "fp16") for name in ("resnet50", "resnet101", "efficientnet_b0")]
+    )
+    assert step_s(setting.logarithms, steps) == pytest.approx(step_s(known.logarithms, steps), rel=0.1)
+
+
+def test_a_table_of_one_row_says_that_it_has_no_errors_and_one_of_none_why(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f"{HEADER}\n{a_row()}")
+    done = CliRunner().invoke(main, ["calibrate", "--table", str(path), "--out", str(tmp_path / "devices")])
+    assert done.exit_code == 0, done.output
+    assert "no error is told" in done.stderr
+    path.write_text(f"{HEADER}\n{a_row('othernet', figures=',,')}")
+    done = CliRunner().invoke(main, ["calibrate", "--table", str(path), "--out", str(tmp_path / "devices")])
+    assert done.exit_code == 2
+    assert "can be used" in done.stderr
+    assert "othernet" in done.stderr
 
 
 @pytest.mark.parametrize(
