@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sim.perf.step_time import Layout, Precision
+from sim.perf.step_time import NARROW, Layout, Precision
 
 USUAL_BATCH = 128
 USUAL_SIZES: Mapping[str, int] = {"efficientnet-b0": 224, "efficientnet-b4": 380, "efficientnetv2-s": 300}
@@ -24,7 +24,6 @@ FFCV_SIZE = 167
 """Pixels of the image with the mean area of 160 and 192 pixels, four to one."""
 FFCV_BATCHES: Mapping[str, int] = {"resnet18": 1024, "resnet50": 512}
 
-NARROW: tuple[Precision, ...] = ("fp16", "bf16")
 Batches = Mapping[tuple[str, str], tuple[int, int]]
 """By network and beginning of the GPU's name: samples on each GPU in half precision, and otherwise."""
 

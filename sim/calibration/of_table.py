@@ -14,16 +14,9 @@ from sim.calibration.measured import seconds
 from sim.calibration.published import Joint, Row
 from sim.errors import PlanError
 from sim.perf.device import NORMAL_80, Device, Link, Piece, Quality, Range, Setting
-from sim.perf.step_time import INDEX, NAMES, PRODUCTS, Layout, Precision, step_s, work
+from sim.perf.step_time import INDEX, NAMES, NARROW, SIZES, Layout, Precision, step_s, work
 
 Key = tuple[str, Precision, Layout]
-SIZES = [
-    INDEX[f"half_{what}.{kind}"]
-    for what in ("columns", "length")
-    for kind in PRODUCTS
-    if kind != "matrix_product"
-]
-"""Sizes at which half of a rate is reached; those of matrix products are relative to others."""
 USUAL = "pytorch"
 """The framework that a fitted device stands for."""
 
@@ -77,13 +70,17 @@ def fit_table(path: Path) -> TableFit:
 
 
 def devices(found: TableFit, source: str) -> list[Device]:
-    """Every GPU of a table as a fitted device, in the framework most people use."""
+    """Every GPU of a table as a fitted device, in the framework most people use.
+
+    Settings in half precision come first, then those with most rows: a scenario that leaves the choice open
+    gets the first.
+    """
     settings: dict[str, list[Setting]] = {}
     for (gpu, _, _), (setting, _) in found.references.items():
         settings.setdefault(gpu, []).append(setting)
     rows = [row for row in found.rest.rows if row.framework == found.framework]
     count = Counter(row.setting for row in rows)
-    for key in sorted(count, key=lambda key: (-count[key], key)):
+    for key in sorted(count, key=lambda key: (key[1] not in NARROW, -count[key], key)):
         if key not in found.references:
             settings.setdefault(key[0], []).append(_setting(found, key))
     return [
@@ -125,7 +122,7 @@ def _setting(found: TableFit, key: Key) -> Setting:
     rates, ceilings = directions @ at, data.ceilings[:, first]
     logarithms[[INDEX["compute_rate"], INDEX["memory_rate"]]] += published.below(rates, ceilings)
     logarithms[INDEX["efficiency.spatial"]] += data.acts[2][first] @ at
-    logarithms[SIZES] += data.acts[4][first] @ at
+    logarithms[[INDEX[name] for name in SIZES]] += data.acts[4][first] @ at
     directions *= published.bend(rates, ceilings)[:, np.newaxis]
     covariance = directions @ found.fitted.covariance @ directions.T
     rows = [data.rows[place].measured for place in places]

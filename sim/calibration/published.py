@@ -40,7 +40,7 @@ from sim.catalog.networks import has_network, most_like, network
 from sim.errors import Fault, PlanError, TraceError
 from sim.perf.device import NORMAL_80, Setting
 from sim.perf.operators import Model, Operator
-from sim.perf.step_time import INDEX, Floats, Layout, Precision, Step, Work, step_s, work
+from sim.perf.step_time import INDEX, SIZES_BY_PEAK, Floats, Layout, Precision, Step, Work, step_s, work
 
 COLUMNS = (
     "source", "model", "gpu", "num_gpus", "precision", "layout", "framework", "batch_per_gpu", "img_size",
@@ -275,11 +275,8 @@ WINOGRAD, WINOGRAD_SPREAD = 1.5, 0.3
 
 Libraries compute them with up to 2.25 times fewer multiplications (Lavin and Gray, arXiv:1509.09308).
 """
-SIZES_BY_PEAK, SIZES_SPREAD = 0.5, 0.3
-"""Exponent by which products must be larger where the peak rate is, to reach the same share of it.
-
-A small product is bound by what feeds the arithmetic, which does not grow with it: 1 if not at all.
-"""
+SIZES_SPREAD = 0.3
+"""Of the exponent by which products must be larger where the peak rate is higher."""
 FUSED, FUSED_SPREAD = 2.0, 0.7
 """How much less activations and sums move where a framework fuses them with other operators."""
 BEND = 10.0

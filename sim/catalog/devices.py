@@ -12,7 +12,7 @@ from sim import catalog, document, wording
 from sim.catalog.hardware import GpuType
 from sim.errors import PlanError, ScenarioError, hint
 from sim.perf.device import Device, Setting
-from sim.perf.step_time import NARROW, Precision
+from sim.perf.step_time import NARROW, SIZES, SIZES_BY_PEAK, Precision
 
 MIDDLE_OF_NORMAL = 0.6745
 """Median of the absolute deviations of a normal distribution, in its standard deviations."""
@@ -36,8 +36,9 @@ def device_of(gpu: str) -> tuple[Device, str | None]:
     """The fitted device of a GPU of the catalog; without one, the device most like it at their rates' ratio.
 
     With it, which device that is and nothing where it is the GPU's own. Products go with the peak rates of
-    the data sheets, bytes with their memory bandwidths, and the interval is as wide as for GPUs left out of
-    the fit. Raises PlanError for an unknown GPU.
+    the data sheets, bytes with their memory bandwidths, products reach their rates at sizes that grow with
+    these (``SIZES_BY_PEAK``), and the interval is as wide as for GPUs left out of the fit. Raises PlanError
+    for an unknown GPU.
     """
     wanted = catalog.gpu(gpu)
     if wanted.name in device_names():
@@ -76,6 +77,8 @@ def _at_rates(setting: Setting, compute: float, memory: float) -> Setting:
     parameters = dict(setting.parameters)
     parameters["compute_rate"] *= compute
     parameters["memory_rate"] *= memory
+    for name in SIZES:
+        parameters[name] *= compute**SIZES_BY_PEAK
     elsewhere = [each.median for each in setting.quality if each.left_out == "one GPU"]
     spread = max([setting.spread, *(median / MIDDLE_OF_NORMAL for median in elsewhere)])
     return setting.model_copy(update={"parameters": parameters, "spread": spread, "peak_memory": None})

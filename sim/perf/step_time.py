@@ -147,6 +147,16 @@ def _parameters() -> tuple[Parameter, ...]:
 PARAMETERS: Final = _parameters()
 NAMES: Final = tuple(parameter.name for parameter in PARAMETERS)
 INDEX: Final = {name: place for place, name in enumerate(NAMES)}
+SIZES: Final = tuple(
+    f"half_{what}.{kind}" for what in ("columns", "length") for kind in PRODUCTS if kind != "matrix_product"
+)
+"""Sizes at which half of a rate is reached; those of matrix products are relative to others."""
+SIZES_BY_PEAK: Final = 0.5
+"""Exponent by which these sizes grow with the peak rate from one device to another.
+
+A small product is bound by what feeds the arithmetic, which grows less than the arithmetic does. Where the
+fit over the GPUs of published tables may choose, it stays there.
+"""
 _PRODUCT_OF: Final = {"matrix_product": 4, "attention": 5}
 OPTIONAL: Final = {parameter.name: parameter.start for parameter in PARAMETERS if parameter.spread == 1}
 """Parameters that the description of a device may leave out."""

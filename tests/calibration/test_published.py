@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from sim import catalog
-from sim.calibration import of_table, published
+from sim.calibration import published
 from sim.calibration.fit import fit
 from sim.calibration.least_squares import jacobian
 from sim.calibration.measured import Measured, plain_name, seconds
@@ -15,7 +15,7 @@ from sim.catalog import devices
 from sim.catalog.networks import network
 from sim.cli import main
 from sim.errors import PlanError, ScenarioError, TraceError
-from sim.perf.step_time import INDEX, NAMES, Step, step_s, work
+from sim.perf.step_time import INDEX, SIZES, Step, step_s, work
 from sim.scenario import load
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
@@ -176,7 +176,7 @@ def test_a_step_at_other_rates_is_that_of_a_device_with_them() -> None:
             (("memory_rate",), 1),
             (("efficiency.spatial",), 1),
             (("traffic.activation", "traffic.element_wise", "traffic.scaling", "traffic.gating"), -1),
-            ([NAMES[place] for place in of_table.SIZES], 1),
+            (SIZES, 1),
         )
     ):
         at = setting.logarithms.copy()
